@@ -1,0 +1,1 @@
+"""Pre-reads: ONNX engines, the durable workflow that runs them, and their results as DICOM objects."""
