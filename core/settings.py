@@ -1,0 +1,171 @@
+"""Settings of a Sumu service: environment first, then ``sumu.toml``, then the defaults written here.
+
+Every setting has one line of description; ``docs/settings.md`` lists them all and a test holds the two together.
+In the environment a setting is ``SUMU_`` and its path joined by two underscores: ``SUMU_NODE__PORT=11112``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+#: Names a settings file other than ``sumu.toml`` in the present folder.
+SETTINGS_FILE_VARIABLE = "SUMU_SETTINGS"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CountySettings(_Section):
+    """Who runs the service."""
+
+    name_zh: str = Field("苏木县", description="The county's name in Chinese, shown on pages, reports and films.")
+    name_en: str = Field("Sumu County", description="The county's name in English.")
+    timezone: str = Field("Asia/Shanghai", description="Time zone of pages and reports.")
+    language: str = Field("zh", description="Language of a page before its reader chooses: `zh` or `en`.")
+
+
+class NodeSettings(_Section):
+    """The DICOM node that townships push to."""
+
+    host: str = Field("0.0.0.0", description="Address on which the node listens.")
+    port: Port = Field(11112, description="Port of the node (104 is the registered one, 11112 needs no privilege).")
+    ae_title: str = Field("SUMU", min_length=1, max_length=16, description="AE title by which devices call the node.")
+    max_associations: int = Field(100, ge=1, description="Associations served at once; more are refused as temporary.")
+    max_pdu_bytes: int = Field(131072, ge=4096, description="Largest PDU that the node offers to receive (PS3.8 D.1).")
+    idle_seconds: float = Field(60, gt=0, description="An association silent for so long is ended.")
+    free_bytes: int = Field(2 * 1024**3, ge=0, description="Below this free space on the spool's disk, C-STORE answers A700.")
+
+
+class ArchiveSettings(_Section):
+    """Orthanc, on loopback."""
+
+    program: str = Field("Orthanc", description="Name or path of the Orthanc program.")
+    plugins: Path = Field(Path("/usr/share/orthanc/plugins"), description="Folder that holds Orthanc's plugins.")
+    port: Port = Field(18042, description="Orthanc's HTTP port, on loopback only.")
+    timeout_seconds: float = Field(60, gt=0, description="Longest wait for one answer of the archive.")
+
+
+class DeliverySettings(_Section):
+    """From the spool to the archive."""
+
+    first_retry_seconds: float = Field(1, gt=0, description="Wait after the first failed delivery; it doubles each time.")
+    longest_retry_seconds: float = Field(120, gt=0, description="Longest wait between two tries. Tries never end.")
+    parallel: int = Field(4, ge=1, description="Instances delivered at once.")
+
+
+class CompletenessSettings(_Section):
+    """When a study may be read."""
+
+    quiet_seconds: float = Field(20, ge=0, description="Quiet time after the last instance, for modalities not listed below.")
+    quiet_seconds_by_modality: dict[str, float] = Field(
+        {"DX": 0, "CR": 0, "ECG": 0, "SM": 10, "US": 30, "CT": 15, "MR": 30},
+        description="Quiet time by modality. 0: the study settles when the association that brought it ends.",
+    )
+
+
+class PreReadSettings(_Section):
+    """Inference."""
+
+    providers: list[str] = Field(
+        ["CUDAExecutionProvider", "CPUExecutionProvider"],
+        description="ONNX Runtime execution providers in order of preference; those not present are passed over.",
+    )
+    parallel: int = Field(1, ge=1, description="Studies that one worker reads at once.")
+    threads: int = Field(2, ge=1, description="Threads of one model run.")
+    tries: int = Field(3, ge=1, description="Tries of one pre-read before it is marked failed.")
+
+
+class WebSettings(_Section):
+    """Pages and APIs."""
+
+    host: str = Field("127.0.0.1", description="Address on which pages are served; put a TLS proxy in front before you open it.")
+    port: Port = Field(8080, description="Port of the pages.")
+    public_url: str = Field("", description="Address that phones use, printed in QR codes; empty: the host and port above.")
+    sign_in_hours: float = Field(12, gt=0, description="A sign-in ends after so many hours.")
+    claim_minutes: float = Field(30, gt=0, description="A claimed study that its reader leaves untouched is free again after this.")
+
+
+class FilmSettings(_Section):
+    """Cloud film."""
+
+    days: int = Field(180, ge=1, description="Days for which a film link opens.")
+    tries: int = Field(5, ge=1, description="Wrong second checks before a link is locked.")
+    visit_minutes: float = Field(30, gt=0, description="After a right second check the film stays open for so long.")
+
+
+class Settings(BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SUMU_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+    )
+
+    data: Path = Field(Path("var"), description="Folder of everything that the service keeps.")
+    database_url: str = Field(
+        "", description="SQLAlchemy address of the database; empty: SQLite in the data folder. `postgresql+psycopg://…` for many machines."
+    )
+    viewer: Path = Field(Path(), description="Folder of the unpacked OHIF viewer (`dist`); the launcher sets it.")
+    county: CountySettings = CountySettings()  # type: ignore[call-arg]
+    node: NodeSettings = NodeSettings()  # type: ignore[call-arg]
+    archive: ArchiveSettings = ArchiveSettings()  # type: ignore[call-arg]
+    delivery: DeliverySettings = DeliverySettings()  # type: ignore[call-arg]
+    completeness: CompletenessSettings = CompletenessSettings()  # type: ignore[call-arg]
+    pre_read: PreReadSettings = PreReadSettings()  # type: ignore[call-arg]
+    web: WebSettings = WebSettings()  # type: ignore[call-arg]
+    film: FilmSettings = FilmSettings()  # type: ignore[call-arg]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file over defaults."""
+        file = Path(os.environ.get(SETTINGS_FILE_VARIABLE, "sumu.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+    @property
+    def database_address(self) -> str:
+        """The database's SQLAlchemy address."""
+        return self.database_url or f"sqlite:///{self.data.resolve() / 'sumu.db'}"
+
+    @property
+    def workflow_address(self) -> str:
+        """Where DBOS keeps its workflows: a file of its own beside SQLite, the same database (schema ``dbos``) on PostgreSQL."""
+        return self.database_url or f"sqlite:///{self.data.resolve() / 'workflows.db'}"
+
+    @property
+    def spool(self) -> Path:
+        """Folder of acknowledged instances that the archive does not hold yet."""
+        return self.data / "spool"
+
+    @property
+    def quarantine(self) -> Path:
+        """Folder of what was set aside with its reason."""
+        return self.data / "quarantine"
+
+    @property
+    def secrets(self) -> Path:
+        """Folder, readable by the service alone, of generated credentials."""
+        return self.data / "secrets"
+
+    @property
+    def web_address(self) -> str:
+        """Address of the pages as a reader types it."""
+        return self.web.public_url.rstrip("/") or f"http://{self.web.host}:{self.web.port}"
+
+    @property
+    def archive_address(self) -> str:
+        """Address of Orthanc's REST interface."""
+        return f"http://127.0.0.1:{self.archive.port}"

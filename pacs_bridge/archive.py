@@ -1,0 +1,175 @@
+"""Orthanc as the rest of the house sees it: store, find, fetch, and pass DICOMweb through.
+
+Everything goes over loopback with the generated credentials. Nothing outside this module knows an Orthanc path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import httpx
+
+from core.errors import SumuError
+from pacs_bridge.credentials import Credentials
+from pacs_bridge.part10 import DatasetDigest
+
+
+class ArchiveUnreachable(SumuError):
+    """Orthanc did not answer; the work is kept and tried again."""
+
+    def __init__(self, address: str, cause: Exception) -> None:
+        super().__init__(
+            f"The archive at {address} does not answer ({type(cause).__name__}).",
+            remedy="It restarts by itself; if this stays, read the archive's log or run `sumu doctor`.",
+        )
+
+
+class ArchiveRefused(SumuError):
+    """Orthanc answered, and said no to this instance or request."""
+
+    def __init__(self, status: int, answer: str) -> None:
+        super().__init__(
+            f"The archive refused with {status}: {answer[:300]}",
+            remedy="Look at the quarantined file with `dcmdump`; a file that is no DICOM has to be sent again by its device.",
+        )
+        self.status = status
+
+
+class NotInArchive(SumuError):
+    """Orthanc does not hold what was asked for."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The archive does not hold {what}.", remedy="Ask the device to send it again.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchivedInstance:
+    """One instance as Orthanc lists it."""
+
+    archive_id: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+
+
+class Archive:
+    """A client of one Orthanc. Threads may share it."""
+
+    def __init__(self, address: str, credentials: Credentials, *, timeout_seconds: float = 60) -> None:
+        self.address = address
+        self._http = httpx.Client(
+            base_url=address,
+            auth=(credentials.username, credentials.password),
+            timeout=timeout_seconds,
+            limits=httpx.Limits(max_connections=32, max_keepalive_connections=32),
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        """End all connections."""
+        self._http.close()
+
+    def system(self) -> dict[str, Any]:
+        """Return Orthanc's own description: version, plugins' API, database identifier."""
+        answer: dict[str, Any] = self._get("/system").json()
+        return answer
+
+    def store(self, part10: BinaryIO) -> str:
+        """Store one Part 10 file, streamed, and return its identifier in Orthanc.
+
+        An instance that is there already is not written again; Orthanc answers with the one that it holds.
+        """
+        answer = self._send("POST", "/instances", content=_chunks(part10), headers={"Content-Type": "application/dicom"}).json()
+        return str(answer["ID"])
+
+    def digest(self, archive_id: str) -> DatasetDigest:
+        """Read an instance back from the archive's disk and return size and SHA-256 of its data set.
+
+        Raises
+        ------
+        NotInArchive
+            If the archive has lost it.
+        """
+        reader = DatasetDigest()
+        with self._stream(f"/instances/{archive_id}/file") as answer:
+            for chunk in answer.iter_bytes(1 << 20):
+                reader.update(chunk)
+        return reader
+
+    def fetch(self, archive_id: str, target: Path) -> Path:
+        """Write an instance's Part 10 file to ``target`` and return it."""
+        with self._stream(f"/instances/{archive_id}/file") as answer, target.open("wb") as file:
+            for chunk in answer.iter_bytes(1 << 20):
+                file.write(chunk)
+        return target
+
+    def find_instance(self, sop_instance_uid: str) -> ArchivedInstance | None:
+        """Return the instance with this UID, or None."""
+        found = self._send("POST", "/tools/lookup", content=sop_instance_uid).json()
+        ids = [entry["ID"] for entry in found if entry["Type"] == "Instance"]
+        return self.describe(ids[0]) if ids else None
+
+    def describe(self, archive_id: str) -> ArchivedInstance:
+        """Return the UIDs of an instance from its three levels.
+
+        Raises
+        ------
+        NotInArchive
+            If there is none.
+        """
+        instance = self._get(f"/instances/{archive_id}").json()
+        series = self._get(f"/series/{instance['ParentSeries']}").json()
+        study = self._get(f"/studies/{series['ParentStudy']}").json()
+        return ArchivedInstance(
+            archive_id=archive_id,
+            sop_instance_uid=instance["MainDicomTags"]["SOPInstanceUID"],
+            series_instance_uid=series["MainDicomTags"]["SeriesInstanceUID"],
+            study_instance_uid=study["MainDicomTags"]["StudyInstanceUID"],
+        )
+
+    def preview(self, archive_id: str, *, frame: int = 0, rendered: bool = True, jpeg_quality: int = 85) -> bytes:
+        """Return one frame as JPEG, windowed as its header says. ``frame`` counts from 0, as Orthanc does."""
+        kind = "rendered" if rendered else "preview"
+        path = f"/instances/{archive_id}/frames/{frame}/{kind}"
+        return self._get(path, headers={"Accept": f"image/jpeg; quality={jpeg_quality}"}).content
+
+    def _get(self, path: str, **more: Any) -> httpx.Response:
+        return self._send("GET", path, **more)
+
+    def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **more)
+        except httpx.TransportError as error:
+            raise ArchiveUnreachable(self.address, error) from error
+        return _checked(answer, path)
+
+    @contextmanager
+    def _stream(self, path: str) -> Iterator[httpx.Response]:
+        try:
+            with self._http.stream("GET", path) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                yield _checked(answer, path)
+        except httpx.TransportError as error:
+            raise ArchiveUnreachable(self.address, error) from error
+
+
+def _checked(answer: httpx.Response, path: str) -> httpx.Response:
+    if answer.status_code == 404:
+        raise NotInArchive(path)
+    if answer.status_code >= 500 and answer.status_code != 500:
+        raise ArchiveUnreachable(str(answer.url), RuntimeError(f"status {answer.status_code}"))
+    if answer.status_code >= 400:
+        raise ArchiveRefused(answer.status_code, answer.text)
+    return answer
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(1 << 20):
+        yield chunk
