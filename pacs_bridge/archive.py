@@ -5,9 +5,7 @@ Everything goes over loopback with the generated credentials. Nothing outside th
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path

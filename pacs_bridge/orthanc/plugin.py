@@ -1,0 +1,86 @@
+"""Runs inside Orthanc and tells Sumu of every instance that the archive keeps, whichever door it came by.
+
+Orthanc's own list of changes is the queue: this plugin follows it from the last change that Sumu says it has, in
+batches, and tries again for ever. So nothing is missed while either side is down. It uses the standard library alone,
+because it runs in the Python of Orthanc and not in ours.
+"""
+
+import json
+import threading
+import time
+import urllib.request
+
+import orthanc
+
+BATCH = 200
+LONGEST_WAIT_SECONDS = 30
+
+settings = json.loads(orthanc.GetConfiguration())["Sumu"]
+news = threading.Event()
+stopping = threading.Event()
+
+
+def changes_after(last):
+    """Return new instances after change ``last``, and the number of the last change looked at."""
+    answer = json.loads(orthanc.RestApiGet("/changes?since=%d&limit=%d" % (last, BATCH)))
+    instances = []
+    for change in answer["Changes"]:
+        if change["ChangeType"] != "NewInstance":
+            continue
+        try:
+            metadata = json.loads(orthanc.RestApiGet("/instances/%s/metadata?expand" % change["ID"]))
+        except orthanc.OrthancException:
+            continue  # deleted since
+        instances.append({"archive_id": change["ID"], "origin": metadata.get("Origin", ""), "address": metadata.get("RemoteIP", "")})
+    return instances, answer["Last"], answer["Done"]
+
+
+def tell(archive, after, upto, instances):
+    """Send one batch; Sumu answers with the last change that it has taken in."""
+    body = json.dumps({"archive": archive, "after": after, "upto": upto, "instances": instances}).encode()
+    request = urllib.request.Request(
+        settings["NoticeAddress"],
+        data=body,
+        headers={"Content-Type": "application/json", "Authorization": "Bearer " + settings["NoticeToken"]},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=30) as answer:
+        return json.load(answer)["last"]
+
+
+def follow():
+    """Keep Sumu's picture of the archive up to date until Orthanc stops."""
+    archive = json.loads(orthanc.RestApiGet("/system"))["DatabaseServerIdentifier"]
+    last, wait = None, 1
+    while not stopping.is_set():
+        try:
+            if last is None:
+                last = tell(archive, 0, 0, [])
+            instances, upto, done = changes_after(last)
+            if upto > last:
+                last = tell(archive, last, upto, instances)
+            wait = 1
+        except Exception as error:  # noqa: BLE001 - whatever it was, the list of changes is still there
+            orthanc.LogWarning("Sumu could not be told of changes (%s); trying again in %d s" % (error, wait))
+            last, done = None, False
+            stopping.wait(wait)
+            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+            continue
+        if done:
+            news.wait(LONGEST_WAIT_SECONDS)
+            news.clear()
+
+
+def on_change(kind, level, resource):
+    """Wake the follower; no REST call may be made in here (Orthanc holds a lock)."""
+    if kind == orthanc.ChangeType.ORTHANC_STARTED:
+        threading.Thread(target=follow, name="sumu-changes", daemon=True).start()
+    elif kind == orthanc.ChangeType.NEW_INSTANCE:
+        news.set()
+    elif kind == orthanc.ChangeType.ORTHANC_STOPPED:
+        stopping.set()
+        news.set()
+        time.sleep(0.1)
+
+
+orthanc.RegisterOnChangeCallback(on_change)

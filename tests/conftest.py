@@ -1,0 +1,177 @@
+"""What every test may ask for: a data folder, a database, a real Orthanc, a small county with people and devices."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from core.clock import now
+from core.database import Database
+from core.migrations import upgrade
+from core.passwords import hash_password
+from core.settings import ArchiveSettings, NodeSettings, Settings, WebSettings
+from core.tables import Device, Level, Organisation, Role, User, UserRole
+from pacs_bridge.archive import Archive, ArchiveUnreachable
+from pacs_bridge.credentials import archive_credentials
+from pacs_bridge.orthanc.configuration import write_configuration
+
+# DCMTK programs wait 40 ms a message for Nagle's algorithm without this.
+os.environ["TCP_NODELAY"] = "1"
+
+PASSWORD = "correct horse battery"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def settings_in(folder: Path) -> Settings:
+    """Return settings of a whole service in ``folder`` on free ports."""
+    return Settings(
+        data=folder,
+        node=NodeSettings(host="127.0.0.1", port=free_port(), free_bytes=0),
+        archive=ArchiveSettings(port=free_port()),
+        web=WebSettings(port=free_port()),
+    )
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a service of its own for this test."""
+    return settings_in(tmp_path)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """A migrated SQLite database in the test's folder."""
+    database = Database(settings.database_address)
+    upgrade(database)
+    yield database
+    database.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class County:
+    """Identifiers of the small county that tests live in."""
+
+    city: int
+    county: int
+    township: int
+    other_township: int
+    #: Device of ``township``; its AE title is ``TOWNSHIP_DR``.
+    device: int
+    #: Doctor of the county: ``doctor``; operator of the township: ``operator``; both with ``PASSWORD``.
+    doctor: int
+    operator: int
+
+
+@pytest.fixture
+def county(database: Database) -> County:
+    """A city, a county, two townships, a device, a doctor, an operator, an administrator."""
+    return make_county(database)
+
+
+def make_county(database: Database) -> County:
+    """Put the small county into an empty database."""
+    with database.writing() as session:
+        city = Organisation(level=Level.CITY, code="CITY", name_zh="市医院", name_en="City Hospital")
+        session.add(city)
+        session.flush()
+        county = Organisation(level=Level.COUNTY, code="COUNTY", name_zh="县医院", name_en="County Hospital", parent_id=city.id)
+        session.add(county)
+        session.flush()
+        near = Organisation(level=Level.TOWNSHIP, code="NEAR", name_zh="近苏木卫生院", name_en="Near Township", parent_id=county.id)
+        far = Organisation(level=Level.TOWNSHIP, code="FAR", name_zh="远苏木卫生院", name_en="Far Township", parent_id=county.id)
+        session.add_all([near, far])
+        session.flush()
+        device = Device(organisation_id=near.id, ae_title="TOWNSHIP_DR", name="DR", admitted_at=now())
+        secret = hash_password(PASSWORD)
+        people = [
+            User(
+                organisation_id=home.id,
+                username=role.value,
+                display_name=name,
+                password_hash=secret,
+                created_at=now(),
+                roles=[UserRole(role=role)],
+            )
+            for home, role, name in (
+                (county, Role.DOCTOR, "王医生"),
+                (near, Role.OPERATOR, "李技师"),
+                (county, Role.ADMINISTRATOR, "管理员"),
+            )
+        ]
+        session.add_all([device, *people])
+        session.flush()
+        return County(
+            city=city.id,
+            county=county.id,
+            township=near.id,
+            other_township=far.id,
+            device=device.id,
+            doctor=people[0].id,
+            operator=people[1].id,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningArchive:
+    """A real Orthanc for a test session."""
+
+    settings: Settings
+    archive: Archive
+    process: subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="session")
+def running_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningArchive]:
+    """One Orthanc with DICOMweb and our plugin, shared by the tests of a session; use fresh UIDs in it."""
+    settings = settings_in(tmp_path_factory.mktemp("archive"))
+    with orthanc(settings) as running:
+        yield running
+
+
+class orthanc:
+    """Start a real Orthanc on ``settings``; stop it when the block ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __enter__(self) -> RunningArchive:
+        """Wait until it answers."""
+        settings = self._settings
+        configuration = write_configuration(settings)
+        log = (settings.data / "orthanc.log").open("ab")
+        self._process = subprocess.Popen([settings.archive.program, str(configuration)], stdout=log, stderr=log)
+        archive = Archive(settings.archive_address, archive_credentials(settings.secrets))
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                archive.system()
+                break
+            except ArchiveUnreachable:
+                if time.monotonic() > deadline or self._process.poll() is not None:
+                    raise AssertionError((settings.data / "orthanc.log").read_text()[-2000:]) from None
+                time.sleep(0.1)
+        self._archive = archive
+        return RunningArchive(settings=settings, archive=archive, process=self._process)
+
+    def __exit__(self, *_: object) -> None:
+        """End the process we started."""
+        self._archive.close()
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
