@@ -7,6 +7,7 @@ In the environment a setting is ``SUMU_`` and its path joined by two underscores
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -90,7 +91,9 @@ class WebSettings(_Section):
     port: Port = Field(8080, description="Port of the pages.")
     public_url: str = Field("", description="Address that phones use, printed in QR codes; empty: the host and port above.")
     sign_in_hours: float = Field(12, gt=0, description="A sign-in ends after so many hours.")
-    claim_minutes: float = Field(30, gt=0, description="A claimed study that its reader leaves untouched is free again after this.")
+    claim_minutes: float = Field(
+        30, gt=0, description="A claimed study that its reader leaves untouched is free again after this."
+    )
 
 
 class FilmSettings(_Section):
@@ -110,7 +113,11 @@ class Settings(BaseSettings):
 
     data: Path = Field(Path("var"), description="Folder of everything that the service keeps.")
     database_url: str = Field(
-        "", description="SQLAlchemy address of the database; empty: SQLite in the data folder. `postgresql+psycopg://…` for many machines."
+        "",
+        description="SQLAlchemy address of the database; empty: SQLite in the data folder. `postgresql+psycopg://…` for many machines.",
+    )
+    machine: str = Field(
+        default_factory=socket.gethostname, description="Name of this machine among several; the default is its host name."
     )
     viewer: Path = Field(Path(), description="Folder of the unpacked OHIF viewer (`dist`); the launcher sets it.")
     county: CountySettings = CountySettings()  # type: ignore[call-arg]

@@ -68,7 +68,9 @@ class Instance(Base):
     repeats: Mapped[int] = mapped_column(default=0)
 
     state: Mapped[CustodyState] = mapped_column(words(CustodyState), default=CUSTODY.start)
-    #: Name of the file in the spool; None when the archive alone holds it.
+    #: The machine whose spool holds the file (``settings.machine``).
+    machine: Mapped[str] = mapped_column(String(64))
+    #: Name of the file in that spool; None when the archive alone holds it.
     spool_name: Mapped[str | None] = mapped_column(String(128))
     #: Identifier in Orthanc.
     archive_id: Mapped[str | None] = mapped_column(String(64))

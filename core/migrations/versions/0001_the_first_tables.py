@@ -255,6 +255,7 @@ def upgrade() -> None:
             sa.Enum("received", "delivered", "compared", "quarantined", name="custodystate", native_enum=False, length=24),
             nullable=False,
         ),
+        sa.Column("machine", sa.String(length=64), nullable=False),
         sa.Column("spool_name", sa.String(length=128), nullable=True),
         sa.Column("archive_id", sa.String(length=64), nullable=True),
         sa.Column("received_at", core.database.UtcDateTime(timezone=True), nullable=False),

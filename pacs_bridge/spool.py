@@ -1,0 +1,123 @@
+"""The spool: the folder in which an instance is durable before its device hears that we have it.
+
+Laid out like a maildir. ``arriving`` holds files that grow while a device sends; ``new`` holds what was acknowledged and
+has no custody row yet; ``held`` holds what has one and waits for the archive. A file moves by rename alone, and its name
+carries what must survive a crash: when it came, over which association, from which device.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from core.clock import now
+from core.errors import SumuError
+
+
+class SpoolFull(SumuError):
+    """The disk has less free space than the settings want; devices keep what they have and send it later."""
+
+    def __init__(self, free: int, wanted: int) -> None:
+        super().__init__(
+            f"The spool's disk has {free >> 20} MiB free, fewer than the {wanted >> 20} MiB that node.free_bytes asks for.",
+            remedy="Free space on that disk; devices send again by themselves.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpoolName:
+    """What a file's name tells."""
+
+    received_at: datetime
+    #: Association that brought it, or ``ours`` for objects that we make.
+    association_id: str
+    #: AE title of the device.
+    ae_title: str
+
+    def __str__(self) -> str:
+        microseconds = int(self.received_at.timestamp() * 1_000_000)
+        return f"{microseconds:015x}.{self.association_id}.{self.ae_title.encode().hex()}.{uuid.uuid4().hex[:8]}.dcm"
+
+    @classmethod
+    def parse(cls, name: str) -> SpoolName:
+        """Read a name that ``str()`` made."""
+        microseconds, association_id, ae_title, _, _ = name.split(".")
+        return cls(
+            received_at=datetime.fromtimestamp(int(microseconds, 16) / 1_000_000, UTC),
+            association_id=association_id,
+            ae_title=bytes.fromhex(ae_title).decode(),
+        )
+
+
+class Spool:
+    """One machine's spool. Any number of threads and processes may use it at once."""
+
+    def __init__(self, folder: Path, *, free_bytes: int = 0) -> None:
+        self._free_bytes = free_bytes
+        self.arriving, self.new, self.held = (folder / name for name in ("arriving", "new", "held"))
+        for part in (self.arriving, self.new, self.held):
+            part.mkdir(parents=True, exist_ok=True)
+
+    def check_space(self) -> None:
+        """Pass, or raise :class:`SpoolFull`."""
+        free = shutil.disk_usage(self.arriving).free
+        if free < self._free_bytes:
+            raise SpoolFull(free, self._free_bytes)
+
+    def keep(self, arrived: Path, *, association_id: str, ae_title: str) -> str:
+        """Make a fully written file of ``arriving`` durable and return its name in the spool.
+
+        When this returns, the file's content and its folder entry are on the disk (fsync of both), so it may be
+        acknowledged.
+        """
+        name = str(SpoolName(received_at=now(), association_id=association_id, ae_title=ae_title))
+        _sync(arrived)
+        os.rename(arrived, self.new / name)
+        _sync(self.new)
+        return name
+
+    def names_without_custody(self) -> list[str]:
+        """Return the names in ``new``, oldest first."""
+        return sorted(entry.name for entry in os.scandir(self.new) if entry.name.endswith(".dcm"))
+
+    def hold(self, name: str) -> None:
+        """Note that the custody row is committed. Repeating it is harmless."""
+        if (self.new / name).exists():
+            os.rename(self.new / name, self.held / name)
+
+    def path(self, name: str) -> Path:
+        """Return where the file lies now."""
+        held = self.held / name
+        return held if held.exists() else self.new / name
+
+    def release(self, name: str) -> None:
+        """Remove a file that is safe elsewhere. Repeating it is harmless."""
+        for part in (self.new, self.held):
+            (part / name).unlink(missing_ok=True)
+
+    def set_aside(self, name: str, quarantine: Path) -> None:
+        """Move a file into the quarantine folder under the same name. Repeating it is harmless."""
+        quarantine.mkdir(parents=True, exist_ok=True)
+        source = self.path(name)
+        if source.exists():
+            os.rename(source, quarantine / name)
+            _sync(quarantine)
+
+    def clear_arriving(self) -> int:
+        """Remove what a device was sending when an earlier node died, and return how many; none was acknowledged."""
+        leftovers = list(self.arriving.iterdir())
+        for leftover in leftovers:
+            leftover.unlink(missing_ok=True)
+        return len(leftovers)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
