@@ -5,7 +5,7 @@ Everything goes over loopback with the generated credentials. Nothing outside th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +113,16 @@ class Archive:
         ids = [entry["ID"] for entry in found if entry["Type"] == "Instance"]
         return self.describe(ids[0]) if ids else None
 
+    def sop_instance_uid(self, archive_id: str) -> str:
+        """Return the SOP Instance UID of an instance, in one question.
+
+        Raises
+        ------
+        NotInArchive
+            If there is none.
+        """
+        return str(self._get(f"/instances/{archive_id}").json()["MainDicomTags"]["SOPInstanceUID"])
+
     def describe(self, archive_id: str) -> ArchivedInstance:
         """Return the UIDs of an instance from its three levels.
 
@@ -131,11 +141,21 @@ class Archive:
             study_instance_uid=study["MainDicomTags"]["StudyInstanceUID"],
         )
 
-    def preview(self, archive_id: str, *, frame: int = 0, rendered: bool = True, jpeg_quality: int = 85) -> bytes:
-        """Return one frame as JPEG, windowed as its header says. ``frame`` counts from 0, as Orthanc does."""
+    def preview(
+        self, archive_id: str, *, frame: int = 0, rendered: bool = True, jpeg_quality: int = 85, longest: int | None = None
+    ) -> bytes:
+        """Return one frame as JPEG, windowed as its header says. ``frame`` counts from 0, as Orthanc does.
+
+        ``longest`` bounds both sides in pixels; smaller images stay as they are.
+        """
         kind = "rendered" if rendered else "preview"
         path = f"/instances/{archive_id}/frames/{frame}/{kind}"
-        return self._get(path, headers={"Accept": f"image/jpeg; quality={jpeg_quality}"}).content
+        bounds = {"width": longest, "height": longest} if longest and rendered else {}
+        return self._get(path, params=bounds, headers={"Accept": f"image/jpeg; quality={jpeg_quality}"}).content
+
+    def frame(self, archive_id: str, frame: int) -> bytes:
+        """Return one frame as it lies in the file: a tile of a JPEG slide is a JPEG file."""
+        return self._get(f"/instances/{archive_id}/frames/{frame}/raw").content
 
     def _get(self, path: str, **more: Any) -> httpx.Response:
         return self._send("GET", path, **more)
@@ -156,6 +176,60 @@ class Archive:
                 yield _checked(answer, path)
         except httpx.TransportError as error:
             raise ArchiveUnreachable(self.address, error) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passing:
+    """An answer of the archive on its way through: status and headers are known, the body is still to come."""
+
+    status: int
+    headers: Mapping[str, str]
+    #: Ends the archive's answer by itself, also when the reader goes away in the middle.
+    body: AsyncIterator[bytes]
+
+
+class ArchiveDoor:
+    """Passes answers of one Orthanc through an event loop without holding them in memory."""
+
+    def __init__(self, address: str, credentials: Credentials, *, timeout_seconds: float = 60) -> None:
+        self.address = address
+        self._http = httpx.AsyncClient(
+            base_url=address,
+            auth=(credentials.username, credentials.password),
+            timeout=timeout_seconds,
+            limits=httpx.Limits(max_connections=48, max_keepalive_connections=48),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._http.aclose()
+
+    async def dicomweb(self, path: str, query: str, accept: str) -> Passing:
+        """Ask Orthanc's DICOMweb (PS3.18) for ``path``, which begins after its root."""
+        # Compressing on loopback costs more than it saves; whoever serves the far reader may compress.
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        return await self._pass(self._http.build_request("GET", f"/dicom-web/{path}", params=query or None, headers=headers))
+
+    async def media(self, archive_ids: Sequence[str]) -> Passing:
+        """Return a ZIP with a DICOMDIR (PS3.10 8.6) of these instances, made while it is sent."""
+        order = {"Synchronous": True, "Resources": list(archive_ids)}
+        return await self._pass(self._http.build_request("POST", "/tools/create-media-extended", json=order))
+
+    async def _pass(self, request: httpx.Request) -> Passing:
+        try:
+            answer = await self._http.send(request, stream=True)
+        except httpx.TransportError as error:
+            raise ArchiveUnreachable(self.address, error) from error
+        return Passing(status=answer.status_code, headers=answer.headers, body=_body(answer))
+
+
+async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for piece in answer.aiter_raw(1 << 16):
+            yield piece
+    finally:
+        await answer.aclose()
 
 
 def _checked(answer: httpx.Response, path: str) -> httpx.Response:

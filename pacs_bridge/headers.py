@@ -149,7 +149,9 @@ def _performed_at(header: Dataset, county_timezone: str) -> datetime | None:
         return None
     try:
         clock = TM(header.get("StudyTime") or "000000")
-        local = datetime(day.year, day.month, day.day, clock.hour, clock.minute, clock.second, tzinfo=_zone(header, county_timezone))
+        local = datetime(
+            day.year, day.month, day.day, clock.hour, clock.minute, clock.second, tzinfo=_zone(header, county_timezone)
+        )
     except (TypeError, ValueError, AttributeError):
         return datetime(day.year, day.month, day.day, tzinfo=_zone(header, county_timezone)).astimezone(UTC)
     return local.astimezone(UTC)

@@ -9,7 +9,7 @@ from pypinyin import Style, lazy_pinyin
 def written_name(value: PersonName | str) -> str:
     """Return the name as its bearer writes it: the ideographic group, else the alphabetic one, without carets."""
     name = PersonName(value) if isinstance(value, str) else value
-    group = name.ideographic or name.alphabetic
+    group = (name.ideographic or name.alphabetic).replace("\x00", "")
     separator = "" if _has_chinese(group) else " "
     return separator.join(part for part in group.strip().split("^") if part).strip()
 

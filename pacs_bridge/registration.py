@@ -115,9 +115,7 @@ def _study(session: Session, facts: InstanceFacts, arrival: Arrival) -> Study:
 def _patient(session: Session, facts: InstanceFacts, organisation_id: int) -> Patient:
     """Return the organisation's patient of this identifier; without one, each study has a patient of its own."""
     identifier = facts.patient_identifier or f"study:{facts.study_instance_uid}"[:64]
-    patient = session.scalar(
-        select(Patient).where(Patient.organisation_id == organisation_id, Patient.identifier == identifier)
-    )
+    patient = session.scalar(select(Patient).where(Patient.organisation_id == organisation_id, Patient.identifier == identifier))
     if patient is None:
         patient = Patient(
             organisation_id=organisation_id,

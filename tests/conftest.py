@@ -90,7 +90,9 @@ def make_county(database: Database) -> County:
         county = Organisation(level=Level.COUNTY, code="COUNTY", name_zh="县医院", name_en="County Hospital", parent_id=city.id)
         session.add(county)
         session.flush()
-        near = Organisation(level=Level.TOWNSHIP, code="NEAR", name_zh="近苏木卫生院", name_en="Near Township", parent_id=county.id)
+        near = Organisation(
+            level=Level.TOWNSHIP, code="NEAR", name_zh="近苏木卫生院", name_en="Near Township", parent_id=county.id
+        )
         far = Organisation(level=Level.TOWNSHIP, code="FAR", name_zh="远苏木卫生院", name_en="Far Township", parent_id=county.id)
         session.add_all([near, far])
         session.flush()

@@ -22,13 +22,13 @@ stopping = threading.Event()
 
 def changes_after(last):
     """Return new instances after change ``last``, and the number of the last change looked at."""
-    answer = json.loads(orthanc.RestApiGet("/changes?since=%d&limit=%d" % (last, BATCH)))
+    answer = json.loads(orthanc.RestApiGet(f"/changes?since={last}&limit={BATCH}"))
     instances = []
     for change in answer["Changes"]:
         if change["ChangeType"] != "NewInstance":
             continue
         try:
-            metadata = json.loads(orthanc.RestApiGet("/instances/%s/metadata?expand" % change["ID"]))
+            metadata = json.loads(orthanc.RestApiGet(f"/instances/{change['ID']}/metadata?expand"))
         except orthanc.OrthancException:
             continue  # deleted since
         instances.append({"archive_id": change["ID"], "origin": metadata.get("Origin", ""), "address": metadata.get("RemoteIP", "")})
@@ -60,8 +60,8 @@ def follow():
             if upto > last:
                 last = tell(archive, last, upto, instances)
             wait = 1
-        except Exception as error:  # noqa: BLE001 - whatever it was, the list of changes is still there
-            orthanc.LogWarning("Sumu could not be told of changes (%s); trying again in %d s" % (error, wait))
+        except Exception as error:  # whatever it was, the list of changes is still there
+            orthanc.LogWarning(f"Sumu could not be told of changes ({error}); trying again in {wait} s")
             last, done = None, False
             stopping.wait(wait)
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)

@@ -1,0 +1,81 @@
+"""When a study has settled: decided from evidence, kept as a state, open to be reopened by a late instance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core.audit import record
+from core.clock import now
+from core.lifecycles.custody import CustodyState
+from core.lifecycles.study import STUDY, StudyEvent, StudyState
+from core.settings import CompletenessSettings
+from core.tables import Association, Door, Instance, Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What we know about a study that is arriving."""
+
+    modality: str
+    #: Instances that the archive does not hold for certain yet.
+    undelivered: int
+    #: Associations that brought some of it and are still open.
+    open_associations: int
+    #: Some of it came by a door that has no association to wait for.
+    came_by_other_doors: bool
+    last_received_at: datetime
+
+
+def may_settle(evidence: Evidence, settings: CompletenessSettings, moment: datetime) -> bool:
+    """Return whether a study is complete as far as anybody can tell.
+
+    Never while an association that brought some of it is open, or while the archive lacks an instance. After that, quiet
+    time by modality; none at all for machines that send an examination in one association.
+    """
+    if evidence.undelivered or evidence.open_associations:
+        return False
+    quiet = settings.quiet_seconds_by_modality.get(evidence.modality, settings.quiet_seconds)
+    if evidence.came_by_other_doors:
+        quiet = max(quiet, settings.quiet_seconds)
+    return moment - evidence.last_received_at >= timedelta(seconds=quiet)
+
+
+def settle_due(session: Session, settings: CompletenessSettings) -> list[Study]:
+    """Settle every arriving study whose evidence allows it, and return them."""
+    settled = []
+    for study in session.scalars(select(Study).where(Study.state == StudyState.ARRIVING)):
+        if study.instance_count and may_settle(evidence_of(session, study), settings, now()):
+            study.state = STUDY.next(study.state, StudyEvent.SETTLE)
+            study.settled_at = now()
+            study.revision += 1
+            record(
+                session,
+                "process:worker",
+                "study_settled",
+                f"study:{study.study_instance_uid}",
+                {"revision": study.revision, "instances": study.instance_count},
+            )
+            settled.append(study)
+    return settled
+
+
+def evidence_of(session: Session, study: Study) -> Evidence:
+    """Collect what the rows say about a study."""
+    of_study = (Instance.study_id == study.id, Instance.door != Door.OURS)
+    undelivered = select(func.count()).where(*of_study, Instance.state.in_((CustodyState.RECEIVED, CustodyState.DELIVERED)))
+    bringing = select(Instance.association_id).where(*of_study).distinct()
+    open_associations = (
+        select(func.count()).select_from(Association).where(Association.id.in_(bringing), Association.ended_at.is_(None))
+    )
+    other_doors = select(func.count()).where(*of_study, Instance.door == Door.ARCHIVE)
+    return Evidence(
+        modality=study.modality,
+        undelivered=session.scalar(undelivered) or 0,
+        open_associations=session.scalar(open_associations) or 0,
+        came_by_other_doors=bool(session.scalar(other_doors)),
+        last_received_at=study.last_received_at,
+    )
