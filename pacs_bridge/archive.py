@@ -83,8 +83,11 @@ class Archive:
 
         An instance that is there already is not written again; Orthanc answers with the one that it holds.
         """
-        answer = self._send("POST", "/instances", content=_chunks(part10), headers={"Content-Type": "application/dicom"}).json()
-        return str(answer["ID"])
+        try:
+            answer = self._send("POST", "/instances", content=_chunks(part10), headers={"Content-Type": "application/dicom"})
+        except NotInArchive as error:  # Orthanc's word for a file whose identifiers it cannot find
+            raise ArchiveRefused(400, "no DICOM identifiers in the file") from error
+        return str(answer.json()["ID"])
 
     def digest(self, archive_id: str) -> DatasetDigest:
         """Read an instance back from the archive's disk and return size and SHA-256 of its data set.
