@@ -1,0 +1,1 @@
+"""The ``sumu`` command: puts the rooms together, starts and stops the processes."""
