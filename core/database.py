@@ -46,10 +46,9 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Open a session that writes nothing."""
+        """Open a session that writes nothing; what was loaded stays readable after it."""
         with self._sessions() as session:
             yield session
-            session.rollback()
 
     @contextmanager
     def writing(self) -> Iterator[Session]:

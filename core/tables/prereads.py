@@ -38,6 +38,8 @@ class PreRead(Base):
     #: What went wrong, for the person who mends it.
     error: Mapped[str | None] = mapped_column(Text)
     queued_at: Mapped[datetime]
+    #: When its workflow was put into the durable queue; None after a crash in between, and it is put there again.
+    enqueued_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     #: ``[{name, version, weights_sha256, preprocessing}]``

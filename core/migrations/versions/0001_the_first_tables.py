@@ -302,6 +302,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(length=64), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("queued_at", core.database.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("enqueued_at", core.database.UtcDateTime(timezone=True), nullable=True),
         sa.Column("started_at", core.database.UtcDateTime(timezone=True), nullable=True),
         sa.Column("finished_at", core.database.UtcDateTime(timezone=True), nullable=True),
         sa.Column("models", sa.JSON(), nullable=False),
