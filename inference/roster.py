@@ -15,8 +15,8 @@ from models.bundle import BUNDLES
 def engines_of(settings: Settings) -> Mapping[str, Engine]:
     """Return the engines by name; each loads its network when it first reads."""
     # Imported here, because only a worker needs what they stand on.
-    from inference.ecg import EcgEngine
-    from inference.pathology import PathologyEngine
+    from inference.ecg.engine import EcgEngine
+    from inference.pathology.engine import PathologyEngine
     from inference.radiograph import RadiographEngine
 
     engines: tuple[Engine, ...] = (

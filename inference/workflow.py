@@ -74,8 +74,9 @@ class PreReader(DBOSConfiguredInstance):
 
     def __init__(self, place: Workplace) -> None:
         super().__init__("pre_reader")
-        self._place = place
-        self._spool = Spool(place.settings.spool)
+        #: Where it works; handed over when the process starts.
+        self.place = place
+        self.spool = Spool(place.settings.spool)
 
     def enqueue(self, pre_read: PreRead, priority: int) -> None:
         """Put a pre-read into the queue; doing it again is harmless. ``priority`` 0 comes first."""
@@ -97,7 +98,7 @@ class PreReader(DBOSConfiguredInstance):
 
     @DBOS.step(name="begin", retries_allowed=True, max_attempts=10)
     def _begin(self, pre_read_id: int) -> bool:
-        with self._place.database.writing() as session:
+        with self.place.database.writing() as session:
             pre_read = session.get_one(PreRead, pre_read_id)
             if pre_read.state is PreReadState.SUPERSEDED:
                 return False
@@ -108,7 +109,7 @@ class PreReader(DBOSConfiguredInstance):
     def _read_patiently(self, pre_read_id: int) -> str:
         """Try as often as the settings say; an engine's error then ends this pre-read and nothing else."""
         error = ""
-        for _ in range(self._place.settings.pre_read.tries):
+        for _ in range(self.place.settings.pre_read.tries):
             try:
                 return self._read(pre_read_id)
             except Exception as problem:
@@ -118,7 +119,7 @@ class PreReader(DBOSConfiguredInstance):
 
     @DBOS.step(name="read")
     def _read(self, pre_read_id: int) -> str:
-        place = self._place
+        place = self.place
         with place.database.reading() as session:
             pre_read = session.get_one(PreRead, pre_read_id)
             engine = place.engines[pre_read.engine]
@@ -134,7 +135,7 @@ class PreReader(DBOSConfiguredInstance):
 
     @DBOS.step(name="fail", retries_allowed=True, max_attempts=10)
     def _fail(self, pre_read_id: int, error: str) -> str:
-        with self._place.database.writing() as session:
+        with self.place.database.writing() as session:
             pre_read = session.get_one(PreRead, pre_read_id)
             keep_failure(session, pre_read, error)
             log.error("pre_read_failed", pre_read=pre_read_id, engine=pre_read.engine, error=error)
@@ -143,7 +144,7 @@ class PreReader(DBOSConfiguredInstance):
     @DBOS.step(name="publish", retries_allowed=True, max_attempts=10)
     def _publish(self, pre_read_id: int) -> None:
         """Put the structured report into custody, once."""
-        place = self._place
+        place = self.place
         with place.database.reading() as session:
             pre_read = session.get_one(PreRead, pre_read_id)
             if pre_read.sr_sop_instance_uid and in_custody(session, pre_read.sr_sop_instance_uid):
@@ -158,7 +159,7 @@ class PreReader(DBOSConfiguredInstance):
             )
         with place.database.writing() as session:
             pre_read = session.get_one(PreRead, pre_read_id)
-            put_in_custody(session, place.settings, self._spool, pre_read, document)
+            put_in_custody(session, place.settings, self.spool, pre_read, document)
             pre_read.sr_sop_instance_uid = str(document.SOPInstanceUID)
 
     def _evidence(self, session: Session, pre_read: PreRead) -> list[Dataset]:
@@ -166,14 +167,14 @@ class PreReader(DBOSConfiguredInstance):
         spoken_of = {row.sop_instance_uid for row in pre_read.measurements} | {
             (row.region or {}).get("sop_instance_uid") for row in pre_read.findings
         }
-        engine = self._place.engines[pre_read.engine]
+        engine = self.place.engines[pre_read.engine]
         wanted = [instance for instance in _archived(session, pre_read.study) if engine.wants(header_of(instance))]
         instances = [instance for instance in wanted if instance.sop_instance_uid in spoken_of] or wanted[:1]
         with tempfile.TemporaryDirectory(prefix="evidence-") as folder:
             return [self._fetch(instance, Path(folder)).header for instance in instances]
 
     def _fetch(self, instance: Instance, folder: Path) -> InstanceFile:
-        path = self._place.archive.fetch(instance.archive_id or "", folder / f"{instance.id}.dcm")
+        path = self.place.archive.fetch(instance.archive_id or "", folder / f"{instance.id}.dcm")
         header = pydicom.dcmread(path, stop_before_pixels=True)
         header.remove_private_tags()
         return InstanceFile(path=path, header=header)
