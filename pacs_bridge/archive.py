@@ -5,6 +5,7 @@ Everything goes over loopback with the generated credentials. Nothing outside th
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ class Archive:
             timeout=timeout_seconds,
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=32),
             trust_env=False,
+            # On loopback compressing costs more than it saves.
+            headers={"Accept-Encoding": "identity"},
         )
 
     def close(self) -> None:
@@ -84,7 +87,11 @@ class Archive:
         An instance that is there already is not written again; Orthanc answers with the one that it holds.
         """
         try:
-            answer = self._send("POST", "/instances", content=_chunks(part10), headers={"Content-Type": "application/dicom"})
+            # With its length said beforehand Orthanc takes the body in one go; chunked encoding halves the rate.
+            size = part10.seek(0, os.SEEK_END)
+            part10.seek(0)
+            headers = {"Content-Type": "application/dicom", "Content-Length": str(size)}
+            answer = self._send("POST", "/instances", content=_chunks(part10), headers=headers)
         except NotInArchive as error:  # Orthanc's word for a file whose identifiers it cannot find
             raise ArchiveRefused(400, "no DICOM identifiers in the file") from error
         return str(answer.json()["ID"])
@@ -144,17 +151,16 @@ class Archive:
             study_instance_uid=study["MainDicomTags"]["StudyInstanceUID"],
         )
 
-    def preview(
-        self, archive_id: str, *, frame: int = 0, rendered: bool = True, jpeg_quality: int = 85, longest: int | None = None
-    ) -> bytes:
-        """Return one frame as JPEG, windowed as its header says. ``frame`` counts from 0, as Orthanc does.
+    def header(self, archive_id: str) -> dict[str, Any]:
+        """Return an instance's header by keywords (PS3.6): values as text, sequences as lists."""
+        answer: dict[str, Any] = self._get(f"/instances/{archive_id}/simplified-tags").json()
+        return answer
 
-        ``longest`` bounds both sides in pixels; smaller images stay as they are.
-        """
+    def preview(self, archive_id: str, *, frame: int = 0, rendered: bool = True, jpeg_quality: int = 85) -> bytes:
+        """Return one frame as JPEG, windowed as its header says. ``frame`` counts from 0, as Orthanc does."""
         kind = "rendered" if rendered else "preview"
         path = f"/instances/{archive_id}/frames/{frame}/{kind}"
-        bounds = {"width": longest, "height": longest} if longest and rendered else {}
-        return self._get(path, params=bounds, headers={"Accept": f"image/jpeg; quality={jpeg_quality}"}).content
+        return self._get(path, headers={"Accept": f"image/jpeg; quality={jpeg_quality}"}).content
 
     def frame(self, archive_id: str, frame: int) -> bytes:
         """Return one frame as it lies in the file: a tile of a JPEG slide is a JPEG file."""

@@ -69,7 +69,11 @@ class Unreadable:
 def in_custody(session: Session, *, archive_id: str | None = None, sop_instance_uid: str | None = None) -> bool:
     """Return whether an instance has its custody row, by either of its names."""
     query = select(Instance.id)
-    query = query.where(Instance.archive_id == archive_id) if archive_id else query.where(Instance.sop_instance_uid == sop_instance_uid)
+    query = (
+        query.where(Instance.archive_id == archive_id)
+        if archive_id
+        else query.where(Instance.sop_instance_uid == sop_instance_uid)
+    )
     return session.scalar(query) is not None
 
 

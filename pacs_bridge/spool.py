@@ -33,7 +33,7 @@ class SpoolName:
     """What a file's name tells."""
 
     received_at: datetime
-    #: Association that brought it, or ``ours`` for objects that we make.
+    #: Association that brought it.
     association_id: str
     #: AE title of the device.
     ae_title: str
@@ -80,6 +80,17 @@ class Spool:
         _sync(self.new)
         return name
 
+    def keep_ours(self, written: Path, sop_instance_uid: str) -> str:
+        """Make an object of our own durable and return its name; its maker writes the custody row.
+
+        The name follows from the UID, so a step that is taken twice leaves one file.
+        """
+        name = f"ours.{sop_instance_uid}.dcm"
+        _sync(written)
+        os.rename(written, self.held / name)
+        _sync(self.held)
+        return name
+
     def names_without_custody(self) -> list[str]:
         """Return the names in ``new``, oldest first."""
         return sorted(entry.name for entry in os.scandir(self.new) if entry.name.endswith(".dcm"))
@@ -109,7 +120,7 @@ class Spool:
 
     def clear_arriving(self) -> int:
         """Remove what a device was sending when an earlier node died, and return how many; none was acknowledged."""
-        leftovers = list(self.arriving.iterdir())
+        leftovers = [path for path in self.arriving.iterdir() if not path.name.startswith("ours.")]
         for leftover in leftovers:
             leftover.unlink(missing_ok=True)
         return len(leftovers)

@@ -61,6 +61,7 @@ def _options(settings: Settings, plugins: list[Path]) -> dict[str, Any]:
         "HttpThreadsCount": 64,
         "KeepAlive": True,
         "TcpNoDelay": True,
+        "HttpCompressionEnabled": False,
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": True,
         "RegisteredUsers": {credentials.username: credentials.password},
