@@ -50,7 +50,11 @@ class ArchiveSettings(_Section):
 
     program: str = Field("Orthanc", description="Name or path of the Orthanc program.")
     plugins: Path = Field(Path("/usr/share/orthanc/plugins"), description="Folder that holds Orthanc's plugins.")
-    port: Port = Field(18042, description="Orthanc's HTTP port, on loopback only.")
+    host: str = Field(
+        "127.0.0.1", description="Address on which Orthanc listens; leave it on loopback unless other machines share it."
+    )
+    port: Port = Field(18042, description="Orthanc's HTTP port.")
+    url: str = Field("", description="Where the other processes find Orthanc; empty: on loopback, at the port above.")
     timeout_seconds: float = Field(60, gt=0, description="Longest wait for one answer of the archive.")
 
 
@@ -89,6 +93,9 @@ class WebSettings(_Section):
 
     host: str = Field("127.0.0.1", description="Address on which pages are served; put a TLS proxy in front before you open it.")
     port: Port = Field(8080, description="Port of the pages.")
+    internal_url: str = Field(
+        "", description="Where the archive's plugin finds the pages' process; empty: on its own machine, at the port above."
+    )
     public_url: str = Field("", description="Address that phones use, printed in QR codes; empty: the host and port above.")
     sign_in_hours: float = Field(12, gt=0, description="A sign-in ends after so many hours.")
     claim_minutes: float = Field(
@@ -175,4 +182,10 @@ class Settings(BaseSettings):
     @property
     def archive_address(self) -> str:
         """Address of Orthanc's REST interface."""
-        return f"http://127.0.0.1:{self.archive.port}"
+        return self.archive.url.rstrip("/") or f"http://127.0.0.1:{self.archive.port}"
+
+    @property
+    def notice_address(self) -> str:
+        """Where the archive's plugin tells of changes."""
+        host = "127.0.0.1" if self.web.host in ("0.0.0.0", "::") else self.web.host
+        return (self.web.internal_url.rstrip("/") or f"http://{host}:{self.web.port}") + "/internal/archive/changes"

@@ -1,4 +1,4 @@
-"""Writes Orthanc's configuration: loopback only, generated credentials, our plugin, bytes kept as they came.
+"""Writes Orthanc's configuration: loopback unless told otherwise, generated credentials, our plugin, bytes kept as they came.
 
 Options are explained at https://orthanc.uclouvain.be/book/users/configuration.html
 """
@@ -16,6 +16,7 @@ from pacs_bridge.credentials import archive_credentials
 PLUGIN = Path(__file__).with_name("plugin.py")
 #: Orthanc's plugins that the archive cannot work without, as Debian names the files.
 NEEDED_PLUGINS = ("libOrthancDicomWeb.so", "libOrthancPython.so")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class PluginMissing(SumuError):
@@ -57,12 +58,12 @@ def _options(settings: Settings, plugins: list[Path]) -> dict[str, Any]:
         # The node is the only DICOM door; Orthanc's own would bypass custody.
         "DicomServerEnabled": False,
         "HttpPort": settings.archive.port,
-        "HttpBindAddresses": ["127.0.0.1"],
+        "HttpBindAddresses": [settings.archive.host],
         "HttpThreadsCount": 64,
         "KeepAlive": True,
         "TcpNoDelay": True,
         "HttpCompressionEnabled": False,
-        "RemoteAccessAllowed": False,
+        "RemoteAccessAllowed": settings.archive.host not in LOOPBACK,
         "AuthenticationEnabled": True,
         "RegisteredUsers": {credentials.username: credentials.password},
         "OrthancExplorerEnabled": False,
@@ -84,17 +85,13 @@ def _options(settings: Settings, plugins: list[Path]) -> dict[str, Any]:
             "Root": "/dicom-web/",
             "EnableWado": False,
             "Ssl": False,
-            # The proxy rewrites addresses; what Orthanc says of itself stays on loopback.
-            "Host": f"127.0.0.1:{settings.archive.port}",
+            # The proxy rewrites addresses; what Orthanc says of itself stays inside.
+            "Host": settings.archive_address.removeprefix("http://"),
             "StudiesMetadata": "Full",
             "SeriesMetadata": "Full",
         },
         "Sumu": {
-            "NoticeAddress": f"http://{_reachable(settings.web.host)}:{settings.web.port}/internal/archive/changes",
+            "NoticeAddress": settings.notice_address,
             "NoticeToken": credentials.notice_token,
         },
     }
-
-
-def _reachable(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host

@@ -31,7 +31,9 @@ def changes_after(last):
             metadata = json.loads(orthanc.RestApiGet(f"/instances/{change['ID']}/metadata?expand"))
         except orthanc.OrthancException:
             continue  # deleted since
-        instances.append({"archive_id": change["ID"], "origin": metadata.get("Origin", ""), "address": metadata.get("RemoteIP", "")})
+        instances.append(
+            {"archive_id": change["ID"], "origin": metadata.get("Origin", ""), "address": metadata.get("RemoteIP", "")}
+        )
     return instances, answer["Last"], answer["Done"]
 
 
