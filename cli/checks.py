@@ -32,7 +32,10 @@ def run_checks(arguments: Sequence[str]) -> int:
     for step in steps:
         began = time.monotonic()
         code = _run(*step)
-        print(f"-- {' '.join(step)}: {'passed' if code == 0 else f'FAILED ({code})'} in {time.monotonic() - began:.0f} s", flush=True)
+        print(
+            f"-- {' '.join(step)}: {'passed' if code == 0 else f'FAILED ({code})'} in {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
         if code:
             return code
     return 0

@@ -77,7 +77,7 @@ def wait_for_end(
 
 def outcomes_of(database: Database, sent: Sequence[Sent]) -> list[StudyOutcome]:
     """Return the present outcome of every study that was sent, in the order of sending."""
-    studies = dict.fromkeys((instance.study_instance_uid for instance in sent))
+    studies = dict.fromkeys(instance.study_instance_uid for instance in sent)
     with database.reading() as session:
         return [_outcome(session, [instance for instance in sent if instance.study_instance_uid == uid]) for uid in studies]
 
