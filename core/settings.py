@@ -121,20 +121,20 @@ class Settings(BaseSettings):
     data: Path = Field(Path("var"), description="Folder of everything that the service keeps.")
     database_url: str = Field(
         "",
-        description="SQLAlchemy address of the database; empty: SQLite in the data folder. `postgresql+psycopg://…` for many machines.",
+        description="Address of the database; empty: SQLite in the data folder. `postgresql+psycopg://…` for many machines.",
     )
     machine: str = Field(
         default_factory=socket.gethostname, description="Name of this machine among several; the default is its host name."
     )
     viewer: Path = Field(Path(), description="Folder of the unpacked OHIF viewer (`dist`); the launcher sets it.")
-    county: CountySettings = CountySettings()  # type: ignore[call-arg]
-    node: NodeSettings = NodeSettings()  # type: ignore[call-arg]
-    archive: ArchiveSettings = ArchiveSettings()  # type: ignore[call-arg]
-    delivery: DeliverySettings = DeliverySettings()  # type: ignore[call-arg]
-    completeness: CompletenessSettings = CompletenessSettings()  # type: ignore[call-arg]
-    pre_read: PreReadSettings = PreReadSettings()  # type: ignore[call-arg]
-    web: WebSettings = WebSettings()  # type: ignore[call-arg]
-    film: FilmSettings = FilmSettings()  # type: ignore[call-arg]
+    county: CountySettings = CountySettings()
+    node: NodeSettings = NodeSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    completeness: CompletenessSettings = CompletenessSettings()
+    pre_read: PreReadSettings = PreReadSettings()
+    web: WebSettings = WebSettings()
+    film: FilmSettings = FilmSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -157,14 +157,24 @@ class Archive:
         return answer
 
     def preview(self, archive_id: str, *, frame: int = 0, rendered: bool = True, jpeg_quality: int = 85) -> bytes:
-        """Return one frame as JPEG, windowed as its header says. ``frame`` counts from 0, as Orthanc does."""
-        kind = "rendered" if rendered else "preview"
+        """Return one frame as JPEG, windowed as its header says. ``frame`` counts from 0, as Orthanc does.
+
+        Without a window in the header the whole range of values is shown; Orthanc's ``rendered`` alone would be black.
+        """
+        kind = "rendered" if rendered and self._has_window(archive_id) else "preview"
         path = f"/instances/{archive_id}/frames/{frame}/{kind}"
         return self._get(path, headers={"Accept": f"image/jpeg; quality={jpeg_quality}"}).content
 
     def frame(self, archive_id: str, frame: int) -> bytes:
         """Return one frame as it lies in the file: a tile of a JPEG slide is a JPEG file."""
         return self._get(f"/instances/{archive_id}/frames/{frame}/raw").content
+
+    def _has_window(self, archive_id: str) -> bool:
+        """Return whether the header holds Window Center (0028,1050)."""
+        try:
+            return bool(self._get(f"/instances/{archive_id}/content/0028-1050").content.strip(b" \0"))
+        except NotInArchive:
+            return False
 
     def _get(self, path: str, **more: Any) -> httpx.Response:
         return self._send("GET", path, **more)

@@ -1,4 +1,4 @@
-"""Where the demo's real input comes from. Nothing of it is shipped: packages hold it, or the user has it, or the line brings it."""
+"""Where the demo's real input comes from. None of it is shipped: packages hold it, the user has it, or the line brings it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def collect(folder: Path, samples: Path | None, moment: datetime) -> Collected:
     inside_pydicom = [Path(str(get_testdata_file(name, download=False))) for name in ("CT_small.dcm", "MR_small.dcm")]
     cart = [Path(str(get_testdata_file(name, download=False))) for name in ("waveform_ecg.dcm", "examples_ybr_color.dcm")]
     radiographs = write_radiographs(chests, folder / "chest", moment) if chests else []
-    radiographs += [path for path in _dicom_in(samples)] if samples else []
+    radiographs += list(_dicom_in(samples)) if samples else []
     shipments = (
         Shipment(ae_title=DR, files=tuple(radiographs)),
         Shipment(ae_title=CART, files=tuple(cart)),

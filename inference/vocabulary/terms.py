@@ -117,19 +117,21 @@ def _keep(shelf: dict[str, Any], code: str, term: Any, file: Path) -> None:
 
 def _finding(file: Path, code: str, fields: dict[str, Any]) -> FindingTerm:
     rest = {key: value for key, value in fields.items() if key not in ("scheme", "value", "meaning", "urgency")}
-    return _build(
-        FindingTerm, file, code, rest, concept=_concept(file, code, fields), urgency=Urgency(fields.get("urgency", "routine"))
-    )
+    urgency = Urgency(fields.get("urgency", "routine"))
+    term: FindingTerm = _build(FindingTerm, file, code, rest, concept=_concept(file, code, fields), urgency=urgency)
+    return term
 
 
 def _measurement(file: Path, code: str, fields: dict[str, Any]) -> MeasurementTerm:
     rest = {key: value for key, value in fields.items() if key not in ("scheme", "value", "meaning")}
-    return _build(MeasurementTerm, file, code, rest, concept=_concept(file, code, fields))
+    term: MeasurementTerm = _build(MeasurementTerm, file, code, rest, concept=_concept(file, code, fields))
+    return term
 
 
 def _concept(file: Path, code: str, fields: dict[str, Any]) -> Concept:
-    parts = {key: fields[key] for key in ("scheme", "value", "meaning") if key in fields}
-    return _build(Concept, file, code, parts, named=False)
+    parts: dict[str, Any] = {key: fields[key] for key in ("scheme", "value", "meaning") if key in fields}
+    concept: Concept = _build(Concept, file, code, parts, named=False)
+    return concept
 
 
 def _build(kind: Any, file: Path, code: str, fields: dict[str, Any], *, named: bool = True, **more: Any) -> Any:

@@ -20,7 +20,7 @@ news = threading.Event()
 stopping = threading.Event()
 
 
-def changes_after(last):
+def changes_after(last: int) -> tuple[list[dict[str, str]], int, bool]:
     """Return new instances after change ``last``, and the number of the last change looked at."""
     answer = json.loads(orthanc.RestApiGet(f"/changes?since={last}&limit={BATCH}"))
     instances = []
@@ -37,7 +37,7 @@ def changes_after(last):
     return instances, answer["Last"], answer["Done"]
 
 
-def tell(archive, after, upto, instances):
+def tell(archive: str, after: int, upto: int, instances: list[dict[str, str]]) -> int:
     """Send one batch; Sumu answers with the last change that it has taken in."""
     body = json.dumps({"archive": archive, "after": after, "upto": upto, "instances": instances}).encode()
     request = urllib.request.Request(
@@ -47,13 +47,14 @@ def tell(archive, after, upto, instances):
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=30) as answer:
-        return json.load(answer)["last"]
+        return int(json.load(answer)["last"])
 
 
-def follow():
+def follow() -> None:
     """Keep Sumu's picture of the archive up to date until Orthanc stops."""
     archive = json.loads(orthanc.RestApiGet("/system"))["DatabaseServerIdentifier"]
-    last, wait = None, 1
+    last: int | None = None
+    wait = 1
     while not stopping.is_set():
         try:
             if last is None:
@@ -73,7 +74,7 @@ def follow():
             news.clear()
 
 
-def on_change(kind, level, resource):
+def on_change(kind: int, level: int, resource: str) -> None:
     """Wake the follower; no REST call may be made in here (Orthanc holds a lock)."""
     if kind == orthanc.ChangeType.ORTHANC_STARTED:
         threading.Thread(target=follow, name="sumu-changes", daemon=True).start()
