@@ -32,6 +32,15 @@ PEOPLE = (
 )
 
 
+def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
+    return code
+
+
+_VIEWS = {"PA": _code("272479007", "SCT", "postero-anterior"), "AP": _code("399348003", "SCT", "antero-posterior")}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """A chest radiograph and what its source tells of the patient."""
@@ -74,6 +83,9 @@ def _write(picture: Picture, number: int, path: Path, moment: datetime) -> Path:
     image.Manufacturer, image.ManufacturerModelName, image.DeviceSerialNumber = "Township DR", "DR-350", "2026-0001"
     image.SoftwareVersions = "1.0"
     image.SeriesNumber = image.InstanceNumber = 1
+    image.AcquisitionContextSequence = []
+    image.AnatomicRegionSequence = [_code("816094009", "SCT", "Chest")]
+    image.ViewCodeSequence = [_VIEWS[picture.view]]
     image.BodyPartExamined, image.ViewPosition, image.ImageLaterality = "CHEST", picture.view, "U"
     image.PatientOrientation = ["L", "F"]
     image.ImageType = ["DERIVED", "PRIMARY"]

@@ -40,7 +40,8 @@ def test_an_instance_is_found_by_its_uid_with_its_series_and_study(running_archi
     with path.open("rb") as file:
         archive_id = archive.store(file)
     found = archive.find_instance(dataset.SOPInstanceUID)
-    assert found is not None and found.archive_id == archive_id
+    assert found is not None
+    assert found.archive_id == archive_id
     assert (found.series_instance_uid, found.study_instance_uid) == (dataset.SeriesInstanceUID, dataset.StudyInstanceUID)
     assert archive.find_instance(generate_uid()) is None
 

@@ -132,7 +132,8 @@ def test_delivery_compares_hashes_and_lets_the_spool_go(
     with database.reading() as session:
         for row in session.scalars(select(Instance)):
             assert row.state is CustodyState.COMPARED
-            assert row.delivered_at and row.compared_at and row.spool_name is None
+            assert None not in (row.delivered_at, row.compared_at)
+            assert row.spool_name is None
             assert running_archive.archive.digest(row.archive_id or "").sha256 == row.sha256
     assert not list((node.settings.spool / "held").iterdir())
     delivering.close()
