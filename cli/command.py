@@ -68,11 +68,12 @@ def demo(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
     samples: Annotated[Path | None, typer.Option("--samples", help="Folder with chest radiographs (PNG, JPEG or DICOM).")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder for the demo's data. Default: a temporary one.")] = None,
+    pictures: Annotated[Path | None, typer.Option("--pictures", help="Save pictures of the pages in this folder.")] = None,
 ) -> None:
     """Show the main job on real input: three townships send, everything is pre-read, a patient opens the film."""
     from cli.demo.show import show
 
-    raise typer.Exit(show(once=once, as_json=json, samples=samples, data=data))
+    raise typer.Exit(show(once=once, as_json=json, samples=samples, data=data, pictures=pictures))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

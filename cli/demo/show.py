@@ -38,7 +38,7 @@ class ServiceDidNotStart(SumuError):
         super().__init__("The service did not start in time.", remedy=f"Read the logs in {logs}.")
 
 
-def show(*, once: bool, as_json: bool, samples: Path | None, data: Path | None) -> int:
+def show(*, once: bool, as_json: bool, samples: Path | None, data: Path | None, pictures: Path | None) -> int:
     """Run the demo and return the exit code."""
     say: Callable[[str], None] = (
         (lambda text: print(text, file=sys.stderr, flush=True)) if as_json else (lambda text: print(text, flush=True))
@@ -48,7 +48,7 @@ def show(*, once: bool, as_json: bool, samples: Path | None, data: Path | None) 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with service(settings) as (database, accounts):
-            return _show(settings, database, accounts, once=once, as_json=as_json, samples=samples, say=say)
+            return _show(settings, database, accounts, once=once, as_json=as_json, samples=samples, pictures=pictures, say=say)
     except KeyboardInterrupt:
         say("Stopped.")
         return 0
@@ -98,6 +98,7 @@ def _show(
     once: bool,
     as_json: bool,
     samples: Path | None,
+    pictures: Path | None,
     say: Callable[[str], None],
 ) -> int:
     say(f"Pages   {settings.web_address}")
@@ -111,7 +112,7 @@ def _show(
     outcomes = wait_for_end(database, sent, seconds=PATIENCE_SECONDS)
     for outcome in outcomes:
         say(_line(outcome))
-    film = report_and_open_film(settings, database, accounts, outcomes)
+    film = report_and_open_film(settings, database, accounts, outcomes, pictures)
     say(f"Film    {film.url}   second check {film.check}" if film.opened else f"Film    not opened: {film.problem}")
     good = bool(outcomes) and all(outcome.as_expected for outcome in outcomes) and film.opened
     if as_json:
