@@ -1,0 +1,1 @@
+"""Pages and pictures that the service shows."""

@@ -1,0 +1,118 @@
+"""The ECG pre-read: quality, measurements, statements.
+
+Evidence, for the pages: ``sop_instance_uid``, ``leads`` (state by name), ``rhythm_lead``, ``sampling_rate``, ``absent``
+(measurement to reason) and ``beats``: seconds of ``p_on``, ``p_off``, ``qrs_on``, ``r``, ``qrs_off``, ``t_on``, ``t_off``, null
+for a wave that was not seen. ``others`` holds the same of the study's further recordings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from pydicom import Dataset
+
+from core.errors import SumuError
+from inference.ecg.delineation import Delineator
+from inference.ecg.measure import measure
+from inference.ecg.quality import quality_of
+from inference.ecg.rulebook import FILE, rulebook
+from inference.ecg.rules import statements_of
+from inference.ecg.waveform import ECG_SOP_CLASSES, Ecg, read_ecg
+from inference.engine import Finding, Measurement, ModelIdentity, Outcome, Reading, Region, StudyFiles
+
+
+class EcgEngine:
+    """Reads resting electrocardiograms."""
+
+    name = "ecg"
+
+    def __init__(self, *, region: str = "strictest") -> None:
+        """Judge by the critical values of ``region``, one of ``rulebook.regions()``."""
+        self._region = region
+        self._rules = rulebook(region)
+        self._delineator = Delineator()
+
+    def wants(self, instance: Dataset) -> bool:
+        """Return whether the instance is an ECG waveform."""
+        return str(instance.get("SOPClassUID", "")) in ECG_SOP_CLASSES
+
+    def read(self, study: StudyFiles) -> Reading:
+        """Read every recording of the study.
+
+        Raises
+        ------
+        SumuError
+            If no recording of the study can be opened.
+        """
+        readings: list[Reading] = []
+        refusals: list[SumuError] = []
+        for instance in study.instances:
+            if self.wants(instance.header):
+                try:
+                    readings.append(self.read_recording(read_ecg(instance.path)))
+                except SumuError as refusal:
+                    refusals.append(refusal)
+        if not readings:
+            if refusals:
+                raise refusals[0]
+            return Reading(outcome=Outcome.NO_MODEL, reason="ecg_none_in_study")
+        # Those that were read come first: the page shows the first one's evidence.
+        readings.sort(key=lambda reading: reading.outcome is not Outcome.READ)
+        return _joined(readings)
+
+    def read_recording(self, ecg: Ecg) -> Reading:
+        """Read one recording."""
+        quality = quality_of(ecg, self._rules.quality)
+        evidence: dict[str, Any] = {
+            "sop_instance_uid": ecg.sop_instance_uid,
+            "leads": {name: state.value for name, state in quality.leads.items()},
+            "sampling_rate": ecg.sampling_rate,
+            "beats": [],
+            "rhythm_lead": None,
+            "absent": {},
+        }
+        if quality.reason is not None:
+            return Reading(outcome=Outcome.DECLINED, reason=quality.reason, evidence=evidence)
+        measures = measure(ecg, quality.usable, self._delineator)
+        evidence |= {
+            "beats": [beat.as_evidence() for beat in measures.beats],
+            "rhythm_lead": measures.rhythm_lead,
+            "absent": dict(measures.absent),
+        }
+        if not measures.beats:
+            return Reading(outcome=Outcome.DECLINED, reason="ecg_no_beats", models=self._models(), evidence=evidence)
+        where = Region(sop_instance_uid=ecg.sop_instance_uid)
+        return Reading(
+            outcome=Outcome.READ,
+            models=self._models(),
+            findings=tuple(
+                Finding(code=code, region=where)
+                for code in statements_of(measures, self._rules, sex=ecg.sex, age_years=ecg.age_years)
+            ),
+            measurements=tuple(
+                Measurement(code=code, value=value, sop_instance_uid=ecg.sop_instance_uid)
+                for code, value in measures.values.items()
+            ),
+            evidence=evidence,
+        )
+
+    def _models(self) -> tuple[ModelIdentity, ...]:
+        rules = ModelIdentity(
+            name="sumu ecg rules",
+            version=hashlib.sha256(FILE.read_bytes()).hexdigest()[:12],
+            preprocessing=f"thresholds of rules.toml over the measurements, critical values: {self._region}",
+        )
+        return self._delineator.identity, rules
+
+
+def _joined(readings: list[Reading]) -> Reading:
+    first, *others = readings
+    return Reading(
+        outcome=first.outcome,
+        reason=first.reason,
+        models=first.models,
+        findings=tuple(finding for reading in readings for finding in reading.findings),
+        measurements=tuple(number for reading in readings for number in reading.measurements),
+        evidence={**first.evidence, "others": [{**other.evidence, "reason": other.reason} for other in others]},
+    )

@@ -1,0 +1,124 @@
+"""The engine reads a study of DICOM files, and says why when it does not."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.uid import CTImageStorage
+
+from inference.ecg.engine import EcgEngine
+from inference.ecg.rulebook import regions
+from inference.ecg.waveform import NoEcgLeads
+from inference.engine import Engine, InstanceFile, Outcome, StudyFiles
+from inference.vocabulary.terms import vocabulary
+from tests.inference.ecg.hearts import ecg_dataset, heart, regular, saved
+
+
+@pytest.fixture(scope="module")
+def engine() -> EcgEngine:
+    return EcgEngine()
+
+
+def study_of(folder: Path, *datasets: Dataset) -> StudyFiles:
+    paths = [saved(dataset, folder) for dataset in datasets]
+    return StudyFiles(
+        study_instance_uid="1.2.3",
+        instances=tuple(InstanceFile(path=path, header=dcmread(path, stop_before_pixels=True)) for path in paths),
+    )
+
+
+def test_it_is_an_engine_for_ecg_waveforms(engine: EcgEngine) -> None:
+    as_engine: Engine = engine
+    assert as_engine.name == "ecg"
+    assert engine.wants(ecg_dataset({"II": np.zeros(10)}))
+    image = Dataset()
+    image.SOPClassUID = CTImageStorage
+    assert not engine.wants(image)
+    assert not engine.wants(Dataset())
+
+
+def test_a_healthy_recording_is_read(engine: EcgEngine, tmp_path: Path) -> None:
+    ecg = ecg_dataset(heart(regular(0.8)))
+    reading = engine.read(study_of(tmp_path, ecg))
+    assert reading.outcome is Outcome.READ
+    assert [finding.code for finding in reading.findings] == ["ecg_sinus_rhythm", "ecg_normal_measurements"]
+    assert all(finding.probability is None for finding in reading.findings)
+    assert all(f.region is not None and f.region.sop_instance_uid == ecg.SOPInstanceUID for f in reading.findings)
+    numbers = {number.code: number.value for number in reading.measurements}
+    assert numbers["ecg_heart_rate"] == pytest.approx(75, abs=0.5)
+    words = vocabulary()
+    assert numbers.keys() <= words.measurements.keys()
+    assert {number.sop_instance_uid for number in reading.measurements} == {ecg.SOPInstanceUID}
+
+
+def test_the_evidence_is_plain_json_and_the_model_is_named(engine: EcgEngine, tmp_path: Path) -> None:
+    reading = engine.read(study_of(tmp_path, ecg_dataset(heart(regular(0.8, seconds=6), seconds=6))))
+    evidence = json.loads(json.dumps(reading.evidence))
+    assert evidence["rhythm_lead"] == "II"
+    assert evidence["sampling_rate"] == 500
+    assert len(evidence["leads"]) == 12
+    assert len(evidence["beats"]) == 7
+    assert evidence["beats"][0].keys() == {"p_on", "p_off", "qrs_on", "r", "qrs_off", "t_on", "t_off"}
+    assert np.diff([beat["r"] for beat in evidence["beats"]]) == pytest.approx(0.8, abs=0.01)
+    network, rules = reading.models
+    assert "openecg" in network.name
+    assert len(network.weights_sha256 or "") == 64
+    assert "500 Hz" in network.preprocessing
+    assert rules.weights_sha256 is None
+    assert rules.version
+
+
+def test_a_pause_of_three_seconds_is_a_critical_value(engine: EcgEngine, tmp_path: Path) -> None:
+    paused = ecg_dataset(heart([0.5, 1.3, 2.1, 5.4, 6.2, 7.0], seconds=8))
+    codes = {finding.code for finding in engine.read(study_of(tmp_path, paused)).findings}
+    assert "ecg_critical_pause" in codes
+    assert "ecg_normal_measurements" not in codes
+
+
+def test_electrodes_off_are_declined_with_a_reason(engine: EcgEngine, tmp_path: Path) -> None:
+    reading = engine.read(study_of(tmp_path, ecg_dataset({name: np.zeros(5000) for name in ("I", "II", "V1")})))
+    assert (reading.outcome, reading.reason) == (Outcome.DECLINED, "ecg_leads_off")
+    assert not reading.findings
+    assert set(reading.evidence["leads"].values()) == {"off"}
+    assert reading.reason in vocabulary().reasons
+
+
+def test_movement_without_a_beat_asks_for_a_person_at_once(engine: EcgEngine, tmp_path: Path) -> None:
+    wave = 120 * np.sin(2 * np.pi * 0.7 * np.arange(5000) / 500)
+    reading = engine.read(study_of(tmp_path, ecg_dataset({"I": wave, "II": wave * 1.5, "V1": wave})))
+    assert (reading.outcome, reading.reason) == (Outcome.DECLINED, "ecg_no_beats")
+    assert "停搏" in vocabulary().reasons["ecg_no_beats"].zh
+
+
+def test_a_bad_recording_does_not_hide_a_good_one(engine: EcgEngine, tmp_path: Path) -> None:
+    nameless = ecg_dataset({"II": np.zeros(5000)}, code=lambda name: ("P1", "99VENDOR", "Pleth"))
+    flat = ecg_dataset({"II": np.zeros(5000)})
+    good = ecg_dataset({"II": heart(regular(0.8, seconds=6), seconds=6)["II"]})
+    reading = engine.read(study_of(tmp_path, nameless, flat, good))
+    assert reading.outcome is Outcome.READ
+    assert reading.evidence["sop_instance_uid"] == good.SOPInstanceUID
+    assert [other["reason"] for other in reading.evidence["others"]] == ["ecg_leads_off"]
+
+
+def test_a_study_whose_only_recording_names_no_lead_fails_with_its_remedy(engine: EcgEngine, tmp_path: Path) -> None:
+    nameless = ecg_dataset({"II": np.zeros(5000)}, code=lambda name: ("P1", "99VENDOR", "Pleth"))
+    with pytest.raises(NoEcgLeads):
+        engine.read(study_of(tmp_path, nameless))
+
+
+def test_a_study_without_ecg_is_not_its_business(engine: EcgEngine) -> None:
+    assert engine.read(StudyFiles(study_instance_uid="1.2.3", instances=())).outcome is Outcome.NO_MODEL
+
+
+def test_every_reason_that_can_be_given_is_in_the_vocabulary() -> None:
+    folder = Path(regions.__code__.co_filename).parent
+    sources = [path.read_text(encoding="utf-8") for path in folder.glob("*.py") if path.stem in ("engine", "measure", "quality")]
+    given = set(re.findall(r'"(ecg_[a-z_]+)"', "".join(sources)))
+    words = vocabulary()
+    assert {"ecg_leads_off", "ecg_pr_varies", "ecg_too_long"} <= given
+    assert given <= words.reasons.keys() | words.measurements.keys()

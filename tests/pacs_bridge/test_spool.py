@@ -1,0 +1,105 @@
+"""The spool and the Part 10 digest: names that carry their story, moves that may be repeated, hashes of the data set alone."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from pathlib import Path
+
+import pydicom
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.data import get_testdata_file
+
+from core.clock import now
+from pacs_bridge.part10 import DatasetDigest, NotPart10, dataset_digest
+from pacs_bridge.spool import Spool, SpoolFull, SpoolName
+
+CT = Path(str(get_testdata_file("CT_small.dcm")))
+
+
+def arrived(spool: Spool, content: bytes = b"x") -> Path:
+    path = spool.arriving / "tmp1"
+    path.write_bytes(content)
+    return path
+
+
+@given(ae_title=st.text(min_size=1, max_size=16).filter(lambda text: "\x00" not in text))
+def test_a_name_tells_what_it_was_made_from_whatever_the_ae_title(ae_title: str) -> None:
+    try:
+        ae_title.encode()
+    except UnicodeEncodeError:
+        return
+    made = SpoolName(received_at=now(), association_id="a1", ae_title=ae_title)
+    name = str(made)
+    assert "/" not in name
+    assert len(name) < 255
+    read = SpoolName.parse(name)
+    assert (read.association_id, read.ae_title) == ("a1", ae_title)
+    assert abs(read.received_at - made.received_at) < timedelta(microseconds=2)
+
+
+def test_names_sort_by_the_time_of_receipt(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    names = [spool.keep(arrived(spool), association_id="a", ae_title=title) for title in ("Z", "A", "M")]
+    assert spool.names_without_custody() == names
+
+
+def test_every_move_may_be_repeated(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    name = spool.keep(arrived(spool, b"content"), association_id="a", ae_title="DR")
+    for _ in range(2):
+        spool.hold(name)
+    assert spool.names_without_custody() == []
+    assert spool.path(name).read_bytes() == b"content"
+    for _ in range(2):
+        spool.set_aside(name, tmp_path / "quarantine")
+    assert (tmp_path / "quarantine" / name).read_bytes() == b"content"
+    for _ in range(2):
+        spool.release(name)
+
+
+def test_a_new_node_drops_only_what_nobody_was_told_of(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    kept = spool.keep(arrived(spool), association_id="a", ae_title="DR")
+    arrived(spool)
+    assert spool.clear_arriving() == 1
+    assert spool.names_without_custody() == [kept]
+
+
+def test_a_crowded_disk_is_refused_before_it_is_full(tmp_path: Path) -> None:
+    Spool(tmp_path, free_bytes=0).check_space()
+    with pytest.raises(SpoolFull, match="MiB free"):
+        Spool(tmp_path, free_bytes=2**60).check_space()
+
+
+def test_the_digest_covers_the_data_set_and_not_the_meta_information(tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(CT)
+    before = dataset_digest(CT)
+    dataset.file_meta.SourceApplicationEntityTitle = "ANOTHER"
+    dataset.save_as(tmp_path / "other-meta.dcm", enforce_file_format=True)
+    assert dataset_digest(tmp_path / "other-meta.dcm").sha256 == before.sha256
+    dataset.PatientID = "changed"
+    dataset.save_as(tmp_path / "other-data.dcm", enforce_file_format=True)
+    assert dataset_digest(tmp_path / "other-data.dcm").sha256 != before.sha256
+
+
+@given(cuts=st.lists(st.integers(min_value=1, max_value=4000), max_size=30))
+def test_the_pieces_in_which_a_file_comes_do_not_matter(cuts: list[int]) -> None:
+    whole = CT.read_bytes()
+    digest, rest = DatasetDigest(), whole
+    for cut in cuts:
+        digest.update(rest[:cut])
+        rest = rest[cut:]
+    digest.update(rest)
+    start = 132 + 12 + int.from_bytes(whole[140:144], "little")
+    assert (digest.size, digest.sha256) == (len(whole) - start, hashlib.sha256(whole[start:]).hexdigest())
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\0" * 500])
+def test_what_is_no_part_10_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(NotPart10):
+        dataset_digest(path)
