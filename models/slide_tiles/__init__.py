@@ -1,0 +1,1 @@
+"""Technical quality of a slide's tiles: sharp tissue, blurred tissue or background."""
