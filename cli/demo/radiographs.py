@@ -19,17 +19,11 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 
 FIELD_MM = 350.0
 
-#: Romanised and written names of people who do not exist.
-PEOPLE = (
-    ("Wang^Xiuying", "王^秀英"),
-    ("Li^Jianguo", "李^建国"),
-    ("Zhang^Guilan", "张^桂兰"),
-    ("Bai^Yinhua", "白^音华"),
-    ("Bao^Lihua", "包^丽华"),
-    ("Zhao^Fengqin", "赵^凤琴"),
-    ("Sun^Dehai", "孙^德海"),
-    ("Chen^Yumei", "陈^玉梅"),
-)
+#: Romanised and written names of people who do not exist, by sex.
+PEOPLE = {
+    "F": (("Wang^Xiuying", "王^秀英"), ("Zhang^Guilan", "张^桂兰"), ("Bao^Lihua", "包^丽华"), ("Zhao^Fengqin", "赵^凤琴")),
+    "M": (("Li^Jianguo", "李^建国"), ("Sun^Dehai", "孙^德海"), ("Bai^Yinhu", "白^音虎"), ("Chen^Yulin", "陈^玉林")),
+}
 
 
 def _code(value: str, scheme: str, meaning: str) -> Dataset:
@@ -62,7 +56,8 @@ def write_radiographs(pictures: Sequence[Picture], folder: Path, moment: datetim
 
 def _write(picture: Picture, number: int, path: Path, moment: datetime) -> Path:
     pixels = np.asarray(Image.open(picture.file).convert("L"), dtype=np.uint16) << 4
-    latin, written = PEOPLE[number % len(PEOPLE)]
+    names = PEOPLE.get(picture.sex, PEOPLE["F"])
+    latin, written = names[number % len(names)]
     image = Dataset()
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

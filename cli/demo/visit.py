@@ -32,7 +32,8 @@ _QUIET = [
     "--disable-background-networking",
     "--disable-sync",
 ]
-_WAIT_MS = 60_000
+#: A loaded machine without a graphics card draws the viewer slowly.
+_WAIT_MS = 120_000
 
 #: What a doctor writes when there is nothing to take over from the pre-read.
 FALLBACK_IMPRESSION = "请结合临床。"
@@ -83,7 +84,7 @@ def report_and_open_film(
             _patient_opens(page, url, check, pictures)
             browser.close()
     except BrowserError as error:
-        return FilmVisited(opened=False, problem=f"the browser stopped: {error.message.splitlines()[0]}")
+        return FilmVisited(opened=False, problem="the browser stopped: " + " ".join(error.message.split())[:300])
     return FilmVisited(opened=True, url=url, check=check)
 
 
@@ -100,6 +101,8 @@ def _doctor_signs(desk: Page, settings: Settings, doctor: Account, study: str, p
     desk.wait_for_selector("#report-form")
     if not desk.input_value("#report-form textarea[name=impression]").strip():
         desk.fill("#report-form textarea[name=impression]", FALLBACK_IMPRESSION)
+    if pictures is not None:
+        _wait_for_viewer(desk)
     _picture(desk, pictures, "reading")
     desk.click("[data-opens=sign-dialog]")
     desk.fill("#sign-dialog input[name=password]", doctor.password)
@@ -124,6 +127,15 @@ def _patient_opens(page: Page, url: str, check: str, pictures: Path | None) -> N
         "() => [...document.querySelectorAll('.film-pictures img')].some(image => image.complete && image.naturalWidth > 0)"
     )
     _picture(page, pictures, "film")
+
+
+def _wait_for_viewer(desk: Page) -> None:
+    """Wait until OHIF has drawn the first image, where the study is shown in it."""
+    frame = desk.query_selector("iframe.viewer")
+    inside = frame.content_frame() if frame else None
+    if inside is not None:
+        inside.wait_for_selector("canvas.cornerstone-canvas")
+        desk.wait_for_timeout(5000)
 
 
 def _birth_date(database: Database, study_instance_uid: str) -> str:

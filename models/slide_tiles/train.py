@@ -23,8 +23,8 @@ from models.slide_tiles.degradation import BLURRED_AT_LEAST, SHARP_AT_MOST, Kern
 from models.slide_tiles.network import TileNetwork
 
 BATCH = 64
-#: Loss of focus, which training draws. Motion and doubling are for the test alone: a network trained on motion too called sharp
-#: tiles of the other stain blurred.
+#: Loss of focus, which training draws. Motion and doubling are for the test alone: one shorter training with motion called many
+#: sharp tiles of the other stain blurred, and was not pursued.
 _SEEN: tuple[Kernel, ...] = ("gaussian", "disc")
 
 

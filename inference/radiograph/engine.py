@@ -1,0 +1,177 @@
+"""The radiograph engine: frontal chests of adults are read, everything else is declined with its reason.
+
+``Reading.evidence`` holds, in JSON values:
+
+- ``probabilities``: code to the highest probability over the images; ``thresholds``: code to operating point;
+  ``silent``: codes that are computed but never spoken, because validation could not tell them from chance;
+- ``images``: for each instance ``sop_instance_uid``, ``outcome``, ``reason``, ``frontal`` (the gate's probability),
+  ``cautions``, ``problem``;
+- ``localises``: whether validation found that the maps point to the disease; where not, show them to researchers only;
+- ``heatmaps``: for each spoken finding ``sop_instance_uid``, ``grid`` (7 x 7, 0 to 1), ``area`` (x, y, width, height of
+  the grid in pixels of the stored image).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from inference.engine import Finding, InstanceFile, ModelIdentity, Outcome, Reading, Region, StudyFiles
+from inference.radiograph.localisation import covered, peak_box, relative
+from inference.radiograph.network import ChestRun, LoadedNetwork
+from inference.radiograph.rendering import UnreadablePixels, displayed
+from inference.radiograph.scope import Refusal, age_in_years, is_radiograph, refusal
+from models.bundle import Bundle
+from models.chest.findings import ABNORMAL
+from models.chest.preprocessing import BlankImage, Placement, prepare
+
+NO_FINDING = "chest_no_finding"
+
+#: Execution providers in order of preference; those not present are passed over.
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """One image after the network looked at it, or why it did not."""
+
+    instance: InstanceFile
+    outcome: Outcome
+    reason: str | None = None
+    problem: str | None = None
+    frontal: float | None = None
+    run: ChestRun | None = None
+    placement: Placement | None = None
+
+    def told(self) -> dict[str, Any]:
+        """Return this as JSON values."""
+        age_known = age_in_years(self.instance.header) is not None
+        return {
+            "sop_instance_uid": self.instance.sop_instance_uid,
+            "outcome": self.outcome.value,
+            "reason": self.reason,
+            "problem": self.problem,
+            "frontal": None if self.frontal is None else round(self.frontal, 4),
+            "cautions": [] if age_known else ["chest_age_unknown"],
+        }
+
+
+class RadiographEngine:
+    """Reads radiographs with the bundle ``chest_radiograph``; the network is loaded at the first reading."""
+
+    name = "radiograph"
+
+    def __init__(self, bundle_folder: Path, *, providers: Sequence[str] = PROVIDERS) -> None:
+        self._network = LoadedNetwork(bundle_folder, providers)
+
+    def wants(self, instance: Dataset) -> bool:
+        """Return whether this is a plain radiograph."""
+        return is_radiograph(instance)
+
+    def read(self, study: StudyFiles) -> Reading:
+        """Read every radiograph of the study.
+
+        Raises
+        ------
+        BundleIncomplete, WeightsAltered
+            If the model cannot be trusted or is not there.
+        """
+        bundle = self._network.bundle
+        seen = [self._look(instance, bundle) for instance in study.instances if self.wants(instance.header)]
+        read = [one for one in seen if one.outcome is Outcome.READ]
+        images = [one.told() for one in seen]
+        if not read:
+            return _silence(seen, images)
+        return _reading(bundle, read, images)
+
+    def _look(self, instance: InstanceFile, bundle: Bundle) -> _Seen:
+        refused = refusal(instance.header, int(bundle.details["adult_years"]))
+        if refused:
+            return _Seen(instance=instance, outcome=refused.outcome, reason=refused.reason)
+        try:
+            square, placement = prepare(displayed(instance.path))
+        except (UnreadablePixels, BlankImage) as error:
+            return _Seen(instance=instance, outcome=Outcome.DECLINED, reason="chest_unreadable_pixels", problem=str(error))
+        run = self._network.run(square)
+        if run.frontal < float(bundle.details["gate_threshold"]):
+            return _Seen(instance=instance, outcome=Outcome.DECLINED, reason="chest_not_frontal_chest", frontal=run.frontal)
+        return _Seen(instance=instance, outcome=Outcome.READ, frontal=run.frontal, run=run, placement=placement)
+
+
+def _silence(seen: Sequence[_Seen], images: list[dict[str, Any]]) -> Reading:
+    """Say why nothing was read: a declined image tells the reader more than a body part without a model."""
+    declined = [one for one in seen if one.outcome is Outcome.DECLINED]
+    first = next(iter(declined or seen), None)
+    refused = (
+        Refusal(outcome=first.outcome, reason=first.reason)
+        if first and first.reason
+        else Refusal(outcome=Outcome.DECLINED, reason="chest_none_in_study")
+    )
+    return Reading(outcome=refused.outcome, reason=refused.reason, evidence={"images": images})
+
+
+def _reading(bundle: Bundle, read: Sequence[_Seen], images: list[dict[str, Any]]) -> Reading:
+    strongest = {code: _strongest(read, index) for index, code in enumerate(bundle.labels)}
+    probabilities = {code: _probability(strongest[code], index) for index, code in enumerate(bundle.labels)}
+    spoken = [code for code, limit in bundle.thresholds.items() if probabilities[code] >= limit]
+    named = sorted((code for code in spoken if code != ABNORMAL), key=lambda code: -probabilities[code])
+    findings = [_finding(bundle, code, strongest[code]) for code in named]
+    if not named and ABNORMAL in spoken:
+        findings = [Finding(code=ABNORMAL, probability=probabilities[ABNORMAL], region=_whole(strongest[ABNORMAL]))]
+    elif not named:
+        # The triage output that validation could not tell from chance must not lend its number to this.
+        sure = 1 - probabilities[ABNORMAL] if ABNORMAL in bundle.thresholds else None
+        findings = [Finding(code=NO_FINDING, probability=sure, region=_whole(strongest[ABNORMAL]))]
+    identity = ModelIdentity(
+        name=bundle.name, version=bundle.version, weights_sha256=bundle.weights_sha256, preprocessing=bundle.preprocessing
+    )
+    evidence = {
+        "probabilities": {code: round(value, 4) for code, value in probabilities.items()},
+        "thresholds": dict(bundle.thresholds),
+        "silent": [code for code in bundle.labels if code not in bundle.thresholds],
+        "images": images,
+        "localises": bool(bundle.details["localises"]),
+        "heatmaps": {code: _heatmap(bundle, code, strongest[code]) for code in named},
+    }
+    return Reading(outcome=Outcome.READ, models=(identity,), findings=tuple(findings), evidence=evidence)
+
+
+def _strongest(read: Sequence[_Seen], index: int) -> _Seen:
+    return max(read, key=lambda one: _probability(one, index))
+
+
+def _probability(seen: _Seen, index: int) -> float:
+    assert seen.run is not None
+    return float(seen.run.probabilities[index])
+
+
+def _grid(bundle: Bundle, code: str, seen: _Seen) -> tuple[NDArray[np.float32], Placement]:
+    assert seen.run is not None
+    assert seen.placement is not None
+    return seen.run.activations[bundle.labels.index(code)], seen.placement
+
+
+def _finding(bundle: Bundle, code: str, seen: _Seen) -> Finding:
+    # A map that points no better than chance would lead the reader astray: then the finding is of the whole image.
+    box = peak_box(*_grid(bundle, code, seen)) if bundle.details["localises"] else None
+    region = Region(sop_instance_uid=seen.instance.sop_instance_uid, box=box)
+    return Finding(code=code, probability=_probability(seen, bundle.labels.index(code)), region=region)
+
+
+def _whole(seen: _Seen) -> Region:
+    return Region(sop_instance_uid=seen.instance.sop_instance_uid)
+
+
+def _heatmap(bundle: Bundle, code: str, seen: _Seen) -> dict[str, Any]:
+    grid, placement = _grid(bundle, code, seen)
+    return {
+        "sop_instance_uid": seen.instance.sop_instance_uid,
+        "grid": relative(grid),
+        "area": [round(value, 1) for value in covered(placement)],
+    }
