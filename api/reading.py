@@ -1,0 +1,102 @@
+"""The reading page: images on the left, what the engines say and what the doctor writes on the right."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Request, Response
+from fastapi.responses import RedirectResponse
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.house import House, house_of
+from api.images_of_study import ecgs_of, fetch_ecg
+from api.judging import judge
+from api.pages import language_of, render
+from api.preread_words import latest
+from api.reading_desk import Desk, desk_of
+from api.refusals import NoSuchPage
+from api.signing_in import require
+from api.studies import visible_study
+from api.web.ecg_paper import ecg_paper_svg
+from core import audit
+from core.access import Permission, Person
+from core.lifecycles.preread import END_STATES
+from core.tables import PreRead, Study, Verdict
+
+router = APIRouter(include_in_schema=False)
+
+OurHouse = Annotated[House, Depends(house_of)]
+Looker = Annotated[Person, Depends(require(Permission.SEE_IMAGES))]
+Judge = Annotated[Person, Depends(require(Permission.JUDGE_FINDINGS))]
+
+
+@router.get("/studies/{study_instance_uid}")
+def reading(request: Request, house: OurHouse, person: Looker, study_instance_uid: str, view: int = 1) -> Response:
+    """Open a study; every opening leaves its trace."""
+    with house.database.writing() as session:
+        visible_study(session, person, study_instance_uid)
+        audit.record(session, person.actor, "study_opened", f"study:{study_instance_uid}")
+    desk = _desk(request, house, person, study_instance_uid)
+    shown = desk.views[min(max(view, 1), len(desk.views)) - 1]
+    return render(request, "reading.html", desk=desk, study=desk.study, shown=shown, waiting=_waiting(desk))
+
+
+@router.get("/studies/{study_instance_uid}/pre-read")
+def pre_read_panel(request: Request, house: OurHouse, person: Looker, study_instance_uid: str) -> Response:
+    """Return the pre-read alone; a page asks for it while an engine is still reading."""
+    desk = _desk(request, house, person, study_instance_uid)
+    return render(request, "parts/preread_panel.html", desk=desk, study=desk.study, waiting=_waiting(desk))
+
+
+@router.post("/studies/{study_instance_uid}/findings/{finding_id}/verdict")
+def judge_finding(
+    request: Request,
+    house: OurHouse,
+    person: Judge,
+    study_instance_uid: str,
+    finding_id: int,
+    verdict: Annotated[str, Form(max_length=16)] = "",
+) -> Response:
+    """Accept or strike a finding, or take the verdict back, and show the panel anew."""
+    kept = {one.value: one for one in Verdict}.get(verdict)
+    with house.database.writing() as session:
+        judge(session, person, visible_study(session, person, study_instance_uid, for_change=True), finding_id, kept)
+    if "hx-request" not in request.headers:
+        return RedirectResponse(f"/studies/{study_instance_uid}", status_code=303)
+    return pre_read_panel(request, house, person, study_instance_uid)
+
+
+@router.get("/studies/{study_instance_uid}/ecg/{sop_instance_uid}.svg")
+def ecg_paper(request: Request, house: OurHouse, person: Looker, study_instance_uid: str, sop_instance_uid: str) -> Response:
+    """Draw one recording on ECG paper."""
+    with house.database.reading() as session:
+        study: Study = visible_study(session, person, study_instance_uid)
+        found = [one for one in ecgs_of(session, study) if one.sop_instance_uid == sop_instance_uid]
+        beats = _beats(session, study, sop_instance_uid)
+    if not found:
+        raise NoSuchPage
+    svg = ecg_paper_svg(fetch_ecg(house.archive, found[0]), language=language_of(request), beats=beats)
+    return Response(svg, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
+
+
+def _beats(session: Session, study: Study, sop_instance_uid: str) -> list[dict[str, float | None]] | None:
+    """Return where the pre-read saw the waves of one recording (``inference.ecg.engine``), or None."""
+    read = session.scalars(select(PreRead).where(PreRead.study_id == study.id, PreRead.engine == "ecg")).all()
+    for pre_read in latest(read):
+        for evidence in (pre_read.evidence, *pre_read.evidence.get("others", [])):
+            if evidence.get("sop_instance_uid") == sop_instance_uid:
+                beats: list[dict[str, float | None]] = evidence.get("beats", [])
+                return beats
+    return None
+
+
+def _desk(request: Request, house: House, person: Person, study_instance_uid: str) -> Desk:
+    with house.database.reading() as session:
+        study = visible_study(session, person, study_instance_uid)
+        return desk_of(session, person, study, house.settings, language_of(request))
+
+
+def _waiting(desk: Desk) -> bool:
+    """Return whether an engine may still say something."""
+    return not desk.pre_reads or any(one.state not in END_STATES for one in desk.pre_reads)

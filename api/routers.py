@@ -1,0 +1,37 @@
+"""The rooms that the application opens, in the order in which paths are matched. A new room adds its line here."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api import (
+    archive_notices,
+    devices,
+    dicomweb,
+    documentation,
+    film,
+    film_desk,
+    health,
+    reading,
+    report_desk,
+    signing_in,
+    slides,
+    viewer,
+    worklist,
+)
+
+ROUTERS: tuple[APIRouter, ...] = (
+    signing_in.router,
+    worklist.router,
+    reading.router,
+    report_desk.router,
+    devices.router,
+    documentation.router,
+    dicomweb.router,
+    film.router,
+    film_desk.router,
+    viewer.router,
+    slides.router,
+    archive_notices.router,
+    health.router,
+)
