@@ -20,7 +20,8 @@ _TOLD = ("ecg_heart_rate", "ecg_pr", "ecg_qrs", "ecg_qt", "ecg_qtc_bazett", "ecg
 def draft_of(pre_reads: Sequence[PreRead], language: str) -> ReportText:
     """Return the words that the newest pre-reads suggest; empty when nothing was read."""
     read = [one for one in latest(pre_reads) if one.state is PreReadState.READ]
-    terms = _standing(read)
+    # A term without a sentence is for the reader's eyes alone and never becomes a draft's word.
+    terms = [term for term in _standing(read) if _sentence(term, language)]
     measured = [line for one in read if (line := _measurements(one, language))]
     findings = [*measured, *(_sentence(term, language) for term in terms)]
     impression = [(term.zh if language == "zh" else term.en) for term in terms]

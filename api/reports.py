@@ -148,6 +148,7 @@ def sign(
         raise NothingToSign
     report.state = REPORT.next(report.state, ReportEvent.SIGN)
     version.signed_at, version.signed_by_id, version.pdf_sha256 = signed_at, person.user_id, pdf_sha256
+    study.reported_at = signed_at
     free(study)
     _trace(session, person, study, "report_signed", version, pdf_sha256=pdf_sha256, critical=version.critical)
     return version

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from babel.messages.catalog import Message
 from babel.messages.pofile import read_po
 
 FOLDER = Path(__file__).parent / "web" / "translations"
@@ -26,8 +27,17 @@ def catalog(language: str) -> dict[str, str]:
         with file.open("rb") as handle:
             for message in read_po(handle, locale=language):
                 if message.id and message.string and not message.fuzzy:
-                    messages[str(message.id)] = str(message.string)
+                    for id_, string in _forms(message):
+                        messages[id_] = string
     return messages
+
+
+def _forms(message: Message) -> list[tuple[str, str]]:
+    """Return a message's texts by their ids; a plural has two ids, and Chinese one text for both."""
+    if isinstance(message.id, str):
+        return [(message.id, str(message.string))]
+    strings = [message.string] if isinstance(message.string, str) else list(message.string or message.id)
+    return [(id_, strings[min(place, len(strings) - 1)]) for place, id_ in enumerate(message.id)]
 
 
 def translate(language: str, message: str, **values: Any) -> str:

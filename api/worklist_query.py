@@ -8,11 +8,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, true
 from sqlalchemy.orm import Session, joinedload
 
 from core.access import Person, visible_studies
-from core.lifecycles.report import ReportState
 from core.lifecycles.study import StudyState
 from core.tables import Patient, Report, ReportVersion, Study, Urgency
 
@@ -112,18 +111,17 @@ def _filtered(person: Person, wish: WorklistFilter, timezone: str) -> Select[Stu
 
 
 def _shelf(shelf: Shelf, person: Person) -> ColumnElement[bool]:
-    """Return the condition of a shelf, as a look-up of the report for each study: a county's years do not fit in a join."""
-    signed = exists().where(Report.study_id == Study.id, Report.state.in_((ReportState.FINAL, ReportState.AMENDING)))
+    """Return the condition of a shelf; each is answered from an index, whatever the county has kept over the years."""
     match shelf:
         case Shelf.TO_READ:
-            return and_(Study.state == StudyState.SETTLED, ~signed)
+            return and_(Study.state == StudyState.SETTLED, Study.reported_at.is_(None))
         case Shelf.MINE:
             held = select(Study.id).where(Study.claimed_by_id == person.user_id)
             open_and_theirs = (ReportVersion.author_id == person.user_id, ReportVersion.signed_at.is_(None))
             written = select(Report.study_id).join(Report.versions).where(*open_and_theirs)
             return Study.id.in_(held.union(written))
         case Shelf.SIGNED:
-            return signed
+            return Study.reported_at.is_not(None)
         case Shelf.ARRIVING:
             return Study.state == StudyState.ARRIVING
         case Shelf.ALL:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,37 +144,29 @@ def running_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runnin
         yield running
 
 
-class orthanc:
-    """Start a real Orthanc on ``settings``; stop it when the block ends."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def __enter__(self) -> RunningArchive:
-        """Wait until it answers."""
-        settings = self._settings
-        configuration = write_configuration(settings)
-        log = (settings.data / "orthanc.log").open("ab")
-        self._process = subprocess.Popen([settings.archive.program, str(configuration)], stdout=log, stderr=log)
-        archive = Archive(settings.archive_address, archive_credentials(settings.secrets))
-        deadline = time.monotonic() + 30
+@contextmanager
+def orthanc(settings: Settings) -> Iterator[RunningArchive]:
+    """Run a real Orthanc on ``settings`` while the block lasts."""
+    configuration = write_configuration(settings)
+    with (settings.data / "orthanc.log").open("ab") as log:
+        process = subprocess.Popen([settings.archive.program, str(configuration)], stdout=log, stderr=log)
+    archive = Archive(settings.archive_address, archive_credentials(settings.secrets))
+    try:
+        deadline = time.monotonic() + 60
         while True:
             try:
                 archive.system()
                 break
             except ArchiveUnreachable:
-                if time.monotonic() > deadline or self._process.poll() is not None:
+                if time.monotonic() > deadline or process.poll() is not None:
                     raise AssertionError((settings.data / "orthanc.log").read_text()[-2000:]) from None
                 time.sleep(0.1)
-        self._archive = archive
-        return RunningArchive(settings=settings, archive=archive, process=self._process)
-
-    def __exit__(self, *_: object) -> None:
-        """End the process we started."""
-        self._archive.close()
-        self._process.terminate()
+        yield RunningArchive(settings=settings, archive=archive, process=process)
+    finally:
+        archive.close()
+        process.terminate()
         try:
-            self._process.wait(10)
+            process.wait(10)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            process.kill()
+            process.wait()

@@ -13,6 +13,6 @@ class ArchiveCursor(Base):
 
     __tablename__ = "archive_cursors"
 
-    #: Orthanc's ``DatabaseServerIdentifier``: a new archive starts again from its first change.
+    #: The name that our plugin gave the archive when it first ran there; a new archive starts again from its first change.
     archive: Mapped[str] = mapped_column(String(64), primary_key=True)
     last_change: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -36,7 +36,7 @@ class ReportVersion(Base):
     id: Mapped[Key]
     report_id: Mapped[int] = mapped_column(ForeignKey("reports.id"), index=True)
     number: Mapped[int]
-    author_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    author_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
     #: 检查所见
     findings: Mapped[str] = mapped_column(Text, default="")
     #: 印象

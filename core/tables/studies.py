@@ -49,7 +49,7 @@ class Study(Base):
     """A study on its way from a device to a signed report."""
 
     __tablename__ = "studies"
-    __table_args__ = (Index("ix_studies_worklist", "urgency_rank", "first_received_at"),)
+    __table_args__ = (Index("ix_studies_worklist", "state", "reported_at", "urgency_rank", "first_received_at"),)
 
     id: Mapped[Key]
     study_instance_uid: Mapped[Uid] = mapped_column(unique=True)
@@ -79,8 +79,11 @@ class Study(Base):
     last_received_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]
 
+    #: When its report was last signed; None while there is no signed report. Kept here for the worklist's index.
+    reported_at: Mapped[datetime | None]
+
     #: The doctor who is reading it, and when they last touched it.
-    claimed_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    claimed_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"), index=True)
     claimed_at: Mapped[datetime | None]
 
     organisation: Mapped[Organisation] = relationship()

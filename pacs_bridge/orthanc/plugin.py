@@ -6,9 +6,11 @@ because it runs in the Python of Orthanc and not in ours.
 """
 
 import json
+import os
 import threading
 import time
 import urllib.request
+import uuid
 
 import orthanc
 
@@ -18,6 +20,18 @@ LONGEST_WAIT_SECONDS = 30
 settings = json.loads(orthanc.GetConfiguration())["Sumu"]
 news = threading.Event()
 stopping = threading.Event()
+
+
+def identity() -> str:
+    """Return this archive's name, made once and kept beside its index: Orthanc tells its own only from 1.11 on."""
+    file = os.path.join(json.loads(orthanc.GetConfiguration())["IndexDirectory"], "sumu-archive-identity")
+    try:
+        with open(file, "x", encoding="ascii") as handle:
+            handle.write(str(uuid.uuid4()))
+    except FileExistsError:
+        pass
+    with open(file, encoding="ascii") as handle:
+        return handle.read()
 
 
 def changes_after(last: int) -> tuple[list[dict[str, str]], int, bool]:
@@ -52,7 +66,7 @@ def tell(archive: str, after: int, upto: int, instances: list[dict[str, str]]) -
 
 def follow() -> None:
     """Keep Sumu's picture of the archive up to date until Orthanc stops."""
-    archive = json.loads(orthanc.RestApiGet("/system"))["DatabaseServerIdentifier"]
+    archive = identity()
     last: int | None = None
     wait = 1
     while not stopping.is_set():

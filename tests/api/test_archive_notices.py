@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pydicom
 import pytest
+import uvicorn
 from pydicom import Dataset
 from pydicom.uid import generate_uid
+from sqlalchemy import select
 
+from api.app import create_app
+from core.database import Database
 from core.lifecycles.custody import CustodyState
+from core.migrations import upgrade
 from core.tables import Door, Instance, Organisation, Quarantined, Study
 from pacs_bridge.credentials import archive_credentials
 from pacs_bridge.other_doors import Notice, look
 from tests.api.film_house import FilmHouse, ct_study, house, quick_hashes, study_of
+from tests.conftest import make_county, orthanc, settings_in
 
 __all__ = ["house", "quick_hashes"]
 
@@ -130,3 +139,28 @@ def test_what_was_deleted_meanwhile_is_nothing(house: FilmHouse) -> None:
     notice = Notice(archive_id="-".join(["0" * 8] * 5), origin="", address="")
     assert look(house.archive, notice, house.settings) is None
     assert generate_uid()
+
+
+def test_the_plugin_inside_orthanc_tells_of_an_upload_by_itself(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    database = Database(settings.database_address)
+    upgrade(database)
+    make_county(database)
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=settings.web.port, log_level="warning"))
+    pages = threading.Thread(target=server.run)
+    with orthanc(settings) as running:
+        file = io.BytesIO()
+        ct_study(1)[0].save_as(file, enforce_file_format=True)
+        file.seek(0)
+        archive_id = running.archive.store(file)
+        pages.start()  # the archive was there first: what it took in meanwhile is told now
+        deadline = time.monotonic() + 30
+        told: list[str | None] = []
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.2)
+            with database.reading() as session:
+                told = list(session.scalars(select(Instance.archive_id).where(Instance.door == Door.ARCHIVE)))
+        server.should_exit = True
+        pages.join()
+    database.close()
+    assert told == [archive_id]

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,17 +19,16 @@ from tests.conftest import free_port
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """Start PostgreSQL on loopback in a folder of its own and return its address."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs:
         pytest.fail("PostgreSQL is not installed; ./sumu test installs it.")
-    folder, port = tmp_path_factory.mktemp("postgresql"), free_port()
+    # Not under pytest's own folder: its parents are closed to the server's user.
+    folder, port = Path(tempfile.mkdtemp(prefix="sumu-postgresql-")), free_port()
     as_postgres: list[str] = []
     if os.geteuid() == 0:  # the server refuses to run as root
         owner = pwd.getpwnam("postgres")
-        for part in (folder, *list(folder.parents)[:2]):
-            part.chmod(0o755)
         shutil.chown(folder, owner.pw_uid, owner.pw_gid)
         as_postgres = ["runuser", "-u", "postgres", "--"]
     run = [*as_postgres, str(programs[-1] / "pg_ctl"), "-D", str(folder / "data")]
@@ -39,6 +39,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"postgresql+psycopg://sumu@127.0.0.1:{port}"
     finally:
         subprocess.run([*run, "-m", "immediate", "stop"], check=True, capture_output=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -28,11 +28,12 @@ SettledStudy = Callable[[str], int]
 def settled_study(
     tmp_path: Path, settings: Settings, database: Database, county: County, running_archive: RunningArchive
 ) -> SettledStudy:
-    """Return a function that puts one of pydicom's files under fresh UIDs into archive and database, and returns the study's id."""
+    """Return a function that puts one of pydicom's files under fresh UIDs into the house and returns the study's id."""
 
     def put(name: str) -> int:
         dataset = pydicom.dcmread(str(get_testdata_file(name, download=False)))
-        dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID = generate_uid(), generate_uid(), generate_uid()
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+            setattr(dataset, keyword, generate_uid())
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
         path = tmp_path / f"{dataset.SOPInstanceUID}.dcm"
         dataset.save_as(path, enforce_file_format=True)

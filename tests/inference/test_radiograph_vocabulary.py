@@ -33,7 +33,8 @@ def test_every_term_speaks_chinese_and_english() -> None:
     for term in terms:
         assert re.search(r"[\u4e00-\u9fff]", term.zh + term.sentence_zh), term.code
         assert not re.search(r"[\u4e00-\u9fff]", term.en + term.sentence_en), term.code
-        assert term.sentence_zh.endswith("。"), term.code
+        # What is only for the reader says nothing in a draft.
+        assert term.sentence_zh.endswith("。") or term.normal, term.code
 
 
 @pytest.mark.parametrize(
