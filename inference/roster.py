@@ -9,6 +9,7 @@ from pydicom import Dataset
 from core.settings import Settings
 from core.tables import Instance
 from inference.engine import Engine
+from inference.onnx_session import Hardware
 from models.bundle import BUNDLES
 
 
@@ -19,10 +20,11 @@ def engines_of(settings: Settings) -> Mapping[str, Engine]:
     from inference.pathology.engine import PathologyEngine
     from inference.radiograph import RadiographEngine
 
+    hardware = Hardware(providers=tuple(settings.pre_read.providers), threads=settings.pre_read.threads)
     engines: tuple[Engine, ...] = (
         EcgEngine(),
-        RadiographEngine(BUNDLES / "chest_radiograph"),
-        PathologyEngine(BUNDLES / "slide_tiles"),
+        RadiographEngine(BUNDLES / "chest_radiograph", hardware),
+        PathologyEngine(BUNDLES / "slide_tiles", hardware),
     )
     return {engine.name: engine for engine in engines}
 

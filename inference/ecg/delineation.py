@@ -20,6 +20,7 @@ from openecg.layered import EVAL_MARGIN_S
 from scipy.signal import resample_poly
 
 from inference.engine import ModelIdentity
+from inference.onnx_session import PROCESSOR, open_session
 
 #: Hz of the labels below.
 RATE = int(CODEC_FS)
@@ -57,10 +58,8 @@ class Delineator:
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        # The worker already reads several studies at once; one lead gains nothing from more threads.
-        options.intra_op_num_threads = 1
-        return onnxruntime.InferenceSession(str(bundled_codec_onnx_path()), options, providers=["CPUExecutionProvider"])
+        # One lead gains nothing from more threads, and nothing from a graphics card.
+        return open_session(bundled_codec_onnx_path(), PROCESSOR)
 
     def waves(self, samples: npt.NDArray[np.float32], sampling_rate: float) -> tuple[Wave, ...]:
         """Return the waves of one lead in order of time."""

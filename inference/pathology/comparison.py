@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.onnx_session import PROCESSOR
 from inference.pathology.focus import focus_score
 from inference.pathology.tiles import TileClassifier
 from models.bundle import BUNDLES
@@ -41,7 +42,7 @@ def best_threshold(sharp: NDArray[np.float64], blurred: NDArray[np.float64]) -> 
 
 def compare(tiles: Path, bundle: Path) -> list[str]:
     """Return the table, one line a set and a method."""
-    classifier = TileClassifier(bundle)
+    classifier = TileClassifier(bundle, PROCESSOR)
     lines = []
     with np.load(tiles) as kept:
         rule, rule_labels = _scores(kept["rule.tiles"]), kept["rule.labels"]

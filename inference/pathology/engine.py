@@ -29,6 +29,7 @@ import numpy as np
 from pydicom import Dataset
 
 from inference.engine import InstanceFile, ModelIdentity, Outcome, Reading, StudyFiles
+from inference.onnx_session import PROCESSOR, Hardware
 from inference.pathology.grid import look_closely
 from inference.pathology.quality import Examined, findings, is_empty, measurements, sharp_share
 from inference.pathology.slide import SLIDE_SOP_CLASS, TISSUE_FLAVOURS, Slide, open_slide, slides_of
@@ -52,12 +53,12 @@ class PathologyEngine:
 
     name = "pathology"
 
-    def __init__(self, bundle_folder: Path, *, threads: int = 1) -> None:
-        self._bundle_folder, self._threads = bundle_folder, threads
+    def __init__(self, bundle_folder: Path, hardware: Hardware = PROCESSOR) -> None:
+        self._bundle_folder, self._hardware = bundle_folder, hardware
 
     @cached_property
     def _classifier(self) -> TileClassifier:
-        return TileClassifier(self._bundle_folder, threads=self._threads)
+        return TileClassifier(self._bundle_folder, self._hardware)
 
     def wants(self, instance: Dataset) -> bool:
         """Return whether the instance is a level or a thumbnail of a slide, not its label or overview.

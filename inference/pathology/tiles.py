@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from inference.engine import ModelIdentity
+from inference.onnx_session import Hardware, open_session
 from models.bundle import Bundle, read_bundle
 from models.slide_tiles.classes import TILE
 
@@ -17,15 +17,11 @@ _BATCH = 32
 
 
 class TileClassifier:
-    """The network of a ``slide_tiles`` bundle, on the processor."""
+    """The network of a ``slide_tiles`` bundle."""
 
-    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+    def __init__(self, folder: Path, hardware: Hardware) -> None:
         self.bundle: Bundle = read_bundle(folder)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(
-            str(self.bundle.weights), sess_options=options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(self.bundle.weights, hardware)
         self._input = self.bundle.inputs[0].name
 
     @property

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from inference.engine import Finding, InstanceFile, ModelIdentity, Outcome, Reading, Region, StudyFiles
+from inference.onnx_session import PROCESSOR, Hardware
 from inference.radiograph.localisation import covered, peak_box, relative
 from inference.radiograph.network import ChestRun, LoadedNetwork
 from inference.radiograph.rendering import UnreadablePixels, displayed
@@ -67,8 +68,8 @@ class RadiographEngine:
 
     name = "radiograph"
 
-    def __init__(self, bundle_folder: Path, *, providers: Sequence[str] = PROVIDERS) -> None:
-        self._network = LoadedNetwork(bundle_folder, providers)
+    def __init__(self, bundle_folder: Path, hardware: Hardware = PROCESSOR) -> None:
+        self._network = LoadedNetwork(bundle_folder, hardware)
 
     def wants(self, instance: Dataset) -> bool:
         """Return whether this is a plain radiograph."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +10,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from inference.onnx_session import Hardware, open_session
 from models.bundle import Bundle, read_bundle
-
-#: A radiograph takes some ten milliseconds; more threads would only take them from the other engines.
-THREADS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +29,8 @@ class ChestRun:
 class LoadedNetwork:
     """A bundle and its session."""
 
-    def __init__(self, folder: Path, providers: Sequence[str]) -> None:
-        self._folder, self._providers = folder, tuple(providers)
+    def __init__(self, folder: Path, hardware: Hardware) -> None:
+        self._folder, self._hardware = folder, hardware
         self._lock = threading.Lock()
         self._loaded: tuple[Bundle, onnxruntime.InferenceSession] | None = None
 
@@ -53,9 +50,6 @@ class LoadedNetwork:
         with self._lock:
             if self._loaded is None:
                 bundle = read_bundle(self._folder)
-                options = onnxruntime.SessionOptions()
-                options.intra_op_num_threads = THREADS
-                present = [name for name in self._providers if name in onnxruntime.get_available_providers()]
-                session = onnxruntime.InferenceSession(bundle.weights, options, providers=present or ["CPUExecutionProvider"])
+                session = open_session(bundle.weights, self._hardware)
                 self._loaded = bundle, session
             return self._loaded
