@@ -169,7 +169,8 @@ def _zone(header: Dataset, county_timezone: str) -> timezone | ZoneInfo:
 def _age(header: Dataset, birth_date: date | None, performed_at: datetime | None) -> float | None:
     """Return the age in years from (0010,1010), else from the birth date and the day of the study."""
     text = _text(header, "PatientAge", 4)
-    if len(text) == 4 and text[:3].isdigit() and text[3] in "DWMY":
+    # Devices write 000Y when they do not know; the age of a newborn comes in days.
+    if len(text) == 4 and text[:3].isdigit() and text[3] in "DWMY" and text != "000Y":
         return round(int(text[:3]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[text[3]], 2)
     if birth_date and performed_at:
         return round((performed_at.date() - birth_date).days / 365.25, 2)

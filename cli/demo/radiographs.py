@@ -5,6 +5,7 @@ The pictures are public ones of 8 bits without the detector's geometry, so the p
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
 FIELD_MM = 350.0
+MINUTE = timedelta(minutes=1)
 
 #: Romanised and written names of people who do not exist, by sex.
 PEOPLE = {
@@ -48,16 +50,22 @@ class Picture:
 def write_radiographs(pictures: Sequence[Picture], folder: Path, moment: datetime) -> list[Path]:
     """Write one DX study a picture and return the files. ``moment`` is the county's wall clock of the first."""
     folder.mkdir(parents=True, exist_ok=True)
+    names = {sex: itertools.cycle(people) for sex, people in PEOPLE.items()}
     return [
-        _write(picture, number, folder / f"chest-{number:02}.dcm", moment + timedelta(minutes=4 * number))
+        _write(
+            picture,
+            next(names.get(picture.sex, names["F"])),
+            number,
+            folder / f"chest-{number:02}.dcm",
+            moment + 4 * number * MINUTE,
+        )
         for number, picture in enumerate(pictures)
     ]
 
 
-def _write(picture: Picture, number: int, path: Path, moment: datetime) -> Path:
+def _write(picture: Picture, name: tuple[str, str], number: int, path: Path, moment: datetime) -> Path:
     pixels = np.asarray(Image.open(picture.file).convert("L"), dtype=np.uint16) << 4
-    names = PEOPLE.get(picture.sex, PEOPLE["F"])
-    latin, written = names[number % len(names)]
+    latin, written = name
     image = Dataset()
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -57,7 +57,7 @@ def test_the_clock_of_a_study_is_the_countys_unless_the_device_says_otherwise() 
 
 
 @pytest.mark.parametrize(
-    ("age", "years"), [("045Y", 45.0), ("018M", 1.5), ("026W", 0.5), ("010D", 0.03), ("45", None), ("", None)]
+    ("age", "years"), [("045Y", 45.0), ("018M", 1.5), ("026W", 0.5), ("010D", 0.03), ("45", None), ("000Y", None), ("", None)]
 )
 def test_ages_are_years(age: str, years: float | None) -> None:
     assert facts(PatientAge=age).age_years == years
