@@ -7,6 +7,7 @@ urgent first.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,14 @@ from inference.outcome import keep_failure, keep_reading
 from inference.publication import in_custody, put_in_custody
 from inference.roster import header_of
 from inference.structured_report import pre_read_report
-from pacs_bridge.archive import Archive
+from pacs_bridge.archive import Archive, ArchiveUnreachable
 from pacs_bridge.spool import Spool
 
 log = structlog.get_logger("pre_read")
 
 QUEUE = "pre-reads"
+#: Longest wait between two looks for an archive that is away.
+LONGEST_WAIT_SECONDS = 15.0
 #: Workflows of one version are resumed by workers of the same; it changes when the steps change their meaning.
 WORKFLOW_VERSION = "1"
 
@@ -174,10 +177,21 @@ class PreReader(DBOSConfiguredInstance):
             return [self._fetch(instance, Path(folder)).header for instance in instances]
 
     def _fetch(self, instance: Instance, folder: Path) -> InstanceFile:
-        path = self.place.archive.fetch(instance.archive_id or "", folder / f"{instance.id}.dcm")
+        path = self._fetch_patiently(instance.archive_id or "", folder / f"{instance.id}.dcm")
         header = pydicom.dcmread(path, stop_before_pixels=True)
         header.remove_private_tags()
         return InstanceFile(path=path, header=header)
+
+    def _fetch_patiently(self, archive_id: str, target: Path) -> Path:
+        """Wait for the archive as long as it is away: its absence is no failure of an engine."""
+        wait = 0.5
+        while True:
+            try:
+                return self.place.archive.fetch(archive_id, target)
+            except ArchiveUnreachable as error:
+                log.warning("pre_read_waits_for_archive", seconds=wait, reason=str(error.args[0]))
+                time.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT_SECONDS)
 
 
 def _archived(session: Session, study: Study) -> list[Instance]:

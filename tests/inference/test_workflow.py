@@ -25,9 +25,11 @@ from inference.ecg.engine import EcgEngine
 from inference.engine import Engine, Reading, StudyFiles
 from inference.outcome import urgency_of
 from inference.workflow import PreReader, Workplace, launch
+from pacs_bridge.archive import Archive
+from pacs_bridge.credentials import archive_credentials
 from pacs_bridge.delivery import Courier
 from pacs_bridge.spool import Spool
-from tests.conftest import RunningArchive, settings_in
+from tests.conftest import RunningArchive, free_port, settings_in
 from tests.inference.conftest import SettledStudy, settle
 
 
@@ -218,3 +220,24 @@ def test_the_most_urgent_finding_decides_the_place_in_the_worklist(settled_study
         session.add(pre_read)
         session.flush()
         assert urgency_of(session, study) is Urgency.CRITICAL
+
+
+def test_while_the_archive_is_away_a_pre_read_waits_and_does_not_fail(
+    settled_study: SettledStudy,
+    database: Database,
+    engines: dict[str, Engine],
+    reader: PreReader,
+    settings: Settings,
+    running_archive: RunningArchive,
+) -> None:
+    study_id = settled_study("waveform_ecg.dcm")
+    present = reader.place
+    credentials = archive_credentials(settings.secrets)
+    away = Archive(f"http://127.0.0.1:{free_port()}", credentials)
+    reader.place = Workplace(settings=settings, database=database, archive=away, engines=engines)
+    dispatch(database, engines, reader)
+    time.sleep(2)
+    with database.reading() as session:
+        assert session.scalars(select(PreRead.state).where(PreRead.study_id == study_id)).one() is PreReadState.READING
+    reader.place = present  # it is back
+    assert the_end_of(database, study_id).state is PreReadState.READ
