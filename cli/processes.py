@@ -46,10 +46,10 @@ def _archive(settings: Settings, _: str) -> None:
     os.execvp(settings.archive.program, [settings.archive.program, str(configuration)])
 
 
-def _node(settings: Settings, _: str) -> None:
+def _node(settings: Settings, name: str) -> None:
     from pacs_bridge.node import run_node
 
-    run_node(settings)
+    run_node(settings, name=name)
 
 
 def _web(settings: Settings, _: str) -> None:

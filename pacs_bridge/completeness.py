@@ -25,7 +25,8 @@ class Evidence:
     undelivered: int
     #: Associations that brought some of it and are still open.
     open_associations: int
-    #: Some of it came by a door that has no association to wait for.
+    #: Some of it came by a door that has no association to wait for. An import is none: like an association that has
+    #: ended, it writes all rows of a study at once.
     came_by_other_doors: bool
     last_received_at: datetime
 

@@ -68,9 +68,13 @@ def read_header(path: Path) -> Dataset:
     ------
     UnusableHeader
         If the bytes cannot be read as DICOM.
+    FileNotFoundError
+        If there is no such file.
     """
     try:
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
+    except FileNotFoundError:
+        raise
     except Exception as error:  # whatever a broken file makes the parser do, the file is set aside
         raise UnusableHeader(f"The data set cannot be read: {type(error).__name__}: {error}.") from error
 

@@ -14,7 +14,6 @@ from pydicom._uid_dict import UID_dictionary
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
-from pynetdicom.transport import ThreadedAssociationServer
 
 from core.clock import now
 from core.database import Database
@@ -39,13 +38,13 @@ TRANSFER_SYNTAXES = [
 class Node:
     """One receiving process."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, *, name: str) -> None:
         self._settings = settings
-        self._spool = Spool(settings.spool, free_bytes=settings.node.free_bytes)
+        self._spool = Spool(settings.spool, receiver=f"node-{name}", free_bytes=settings.node.free_bytes)
         self._devices = DeviceRegister(database)
-        self._registrar = Registrar(settings, database, self._spool, self._devices)
+        self._registrar = Registrar(settings, database, self._spool, self._devices, node=f"{settings.machine}/node-{name}")
         self._callers: dict[str, AdmittedDevice] = {}
-        self._server: ThreadedAssociationServer | None = None
+        self._application: AE | None = None
 
     def start(self) -> None:
         """Listen. What an earlier process was still receiving is dropped, what it acknowledged is registered."""
@@ -55,7 +54,8 @@ class Node:
         _config.STORE_RECV_CHUNKED_DATASET = True
         tempfile.tempdir = str(self._spool.arriving)
         self._registrar.start()
-        self._server = self._entity().start_server(
+        self._application = self._entity()
+        self._application.start_server(
             (self._settings.node.host, self._settings.node.port), block=False, evt_handlers=self._handlers()
         )
         log.info(
@@ -66,9 +66,9 @@ class Node:
         )
 
     def stop(self) -> None:
-        """Stop listening and write the last rows."""
-        if self._server is not None:
-            self._server.shutdown()
+        """Stop listening, abort what is open, and write the last rows: a device sends again what was not acknowledged."""
+        if self._application is not None:
+            self._application.shutdown()
         self._registrar.stop()
 
     def _entity(self) -> AE:
@@ -143,8 +143,8 @@ def _name(event: Event) -> str:
     return name
 
 
-def run_node(settings: Settings) -> None:
-    """Receive until told to stop (SIGTERM or SIGINT)."""
+def run_node(settings: Settings, *, name: str = "1") -> None:
+    """Receive until told to stop (SIGTERM or SIGINT). ``name`` tells the nodes of one machine apart."""
     stop = threading.Event()
 
     def ask_to_stop(_: int, __: FrameType | None) -> None:
@@ -153,7 +153,7 @@ def run_node(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
     database = Database(settings.database_address)
-    node = Node(settings, database)
+    node = Node(settings, database, name=name)
     node.start()
     stop.wait()
     node.stop()

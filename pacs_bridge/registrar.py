@@ -77,7 +77,8 @@ class Ended:
 class Registrar:
     """The node's bookkeeper."""
 
-    def __init__(self, settings: Settings, database: Database, spool: Spool, devices: DeviceRegister) -> None:
+    def __init__(self, settings: Settings, database: Database, spool: Spool, devices: DeviceRegister, *, node: str) -> None:
+        self._node = node
         self._settings, self._database, self._spool, self._devices = settings, database, spool, devices
         self._events: queue.SimpleQueue[Opened | Ended] = queue.SimpleQueue()
         self._bell = threading.Event()
@@ -147,7 +148,7 @@ class Registrar:
     def _end_lost_associations(self) -> None:
         self.catch_up()
         with self._database.writing() as session:
-            open_ones = select(Association).where(Association.node == self._settings.machine, Association.ended_at.is_(None))
+            open_ones = select(Association).where(Association.node == self._node, Association.ended_at.is_(None))
             for association in session.scalars(open_ones):
                 association.ended_at, association.outcome = now(), "lost"
 
@@ -157,7 +158,7 @@ class Registrar:
                 Association(
                     id=event.association_id,
                     device_id=event.device.id,
-                    node=self._settings.machine,
+                    node=self._node,
                     address=event.address,
                     opened_at=event.at,
                 )
@@ -177,6 +178,8 @@ class Registrar:
                 try:
                     with session.begin_nested():
                         outcome = self._register_one(session, name)
+                except FileNotFoundError:
+                    continue  # another node of this machine was faster
                 except SumuError as error:
                     refused.append(name)
                     self._quarantine(session, name, error)
@@ -205,7 +208,7 @@ class Registrar:
                 Association(
                     id=came.association_id,
                     device_id=device.id,
-                    node=self._settings.machine,
+                    node=self._node,
                     address="",
                     opened_at=came.received_at,
                 )

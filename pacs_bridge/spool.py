@@ -56,9 +56,10 @@ class SpoolName:
 class Spool:
     """One machine's spool. Any number of threads and processes may use it at once."""
 
-    def __init__(self, folder: Path, *, free_bytes: int = 0) -> None:
+    def __init__(self, folder: Path, *, receiver: str = "made-here", free_bytes: int = 0) -> None:
+        """Open the spool in ``folder``. ``receiver`` names the node process whose arriving files these are."""
         self._free_bytes = free_bytes
-        self.arriving, self.new, self.held = (folder / name for name in ("arriving", "new", "held"))
+        self.arriving, self.new, self.held = folder / "arriving" / receiver, folder / "new", folder / "held"
         for part in (self.arriving, self.new, self.held):
             part.mkdir(parents=True, exist_ok=True)
 
@@ -91,6 +92,23 @@ class Spool:
         _sync(self.held)
         return name
 
+    def keep_import(self, file: Path, sop_instance_uid: str, sha256: str) -> str:
+        """Copy a file that a person brought, make it durable and return its name; the import writes the custody row.
+
+        The name follows from the UID and the content, so an import that is repeated leaves one file, and another
+        instance that claims the same UID cannot displace it.
+        """
+        name = f"import.{sop_instance_uid}.{sha256[:16]}.dcm"
+        draft = self.arriving / f"import.{uuid.uuid4().hex}.part"
+        try:
+            shutil.copyfile(file, draft)
+            _sync(draft)
+            os.rename(draft, self.held / name)
+        finally:
+            draft.unlink(missing_ok=True)
+        _sync(self.held)
+        return name
+
     def names_without_custody(self) -> list[str]:
         """Return the names in ``new``, oldest first."""
         return sorted(entry.name for entry in os.scandir(self.new) if entry.name.endswith(".dcm"))
@@ -119,8 +137,8 @@ class Spool:
             _sync(quarantine)
 
     def clear_arriving(self) -> int:
-        """Remove what a device was sending when an earlier node died, and return how many; none was acknowledged."""
-        leftovers = [path for path in self.arriving.iterdir() if not path.name.startswith("ours.")]
+        """Remove what devices were sending when the same receiver died, and return how many; none was acknowledged."""
+        leftovers = list(self.arriving.iterdir())
         for leftover in leftovers:
             leftover.unlink(missing_ok=True)
         return len(leftovers)

@@ -69,7 +69,6 @@ def report_and_open_film(
         from playwright.sync_api import sync_playwright
     except ImportError:
         return FilmVisited(opened=False, problem="no browser driver: start the demo through ./sumu demo")
-    from playwright.sync_api import Error as BrowserError
 
     try:
         with sync_playwright() as playwright:
@@ -83,8 +82,8 @@ def report_and_open_film(
             check = code or _birth_date(database, chosen.study_instance_uid)
             _patient_opens(page, url, check, pictures)
             browser.close()
-    except BrowserError as error:
-        return FilmVisited(opened=False, problem="the browser stopped: " + " ".join(error.message.split())[:300])
+    except Exception as error:  # a driver that cannot start raises a bare one
+        return FilmVisited(opened=False, problem="the browser stopped: " + " ".join(str(error).split())[:300])
     return FilmVisited(opened=True, url=url, check=check)
 
 

@@ -20,6 +20,8 @@ class Door(StrEnum):
     C_STORE = "c_store"
     #: It stood in Orthanc before we knew of it: DICOMweb, Orthanc's own pages, a restored backup.
     ARCHIVE = "archive"
+    #: A person brought it as a file: a CD, a USB stick, an ECG machine's own format.
+    IMPORT = "import"
     #: We made it: a pre-read's structured report.
     OURS = "ours"
 
@@ -32,7 +34,7 @@ class Association(Base):
     #: Made by the node when it accepts.
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     device_id: Mapped[int | None] = mapped_column(ForeignKey("devices.id"), index=True)
-    #: The node process's name; after a crash, a node ends what its predecessor left open.
+    #: The node process, ``machine/node-name``; after a crash, a node ends what its predecessor of that name left open.
     node: Mapped[str] = mapped_column(String(128), index=True)
     address: Mapped[str] = mapped_column(String(64))
     opened_at: Mapped[datetime]

@@ -42,15 +42,16 @@ def environment(settings: Settings) -> dict[str, str]:
 class RunningNode:
     """The node as its own process, which a test may kill."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, name: str = "1") -> None:
         self.settings = settings
+        self._name = name
         self.log = settings.data / "node.log"
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        code = "from core.settings import Settings; from pacs_bridge.node import run_node; run_node(Settings())"
+        command = [sys.executable, "-m", "cli", "process", "node", "--name", self._name]
         with self.log.open("ab") as log:
-            process = subprocess.Popen([sys.executable, "-c", code], env=environment(self.settings), stdout=log, stderr=log)
+            process = subprocess.Popen(command, env=environment(self.settings), stdout=log, stderr=log)
         deadline = time.monotonic() + 30
         while not echo(self.settings):
             if process.poll() is not None or time.monotonic() > deadline:

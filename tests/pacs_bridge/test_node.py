@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pydicom
 import pytest
+from pynetdicom import AE
 from sqlalchemy import func, select
 
 from core.database import Database
@@ -20,7 +22,7 @@ from pacs_bridge.completeness import settle_due
 from pacs_bridge.credentials import archive_credentials
 from pacs_bridge.delivery import Courier
 from pacs_bridge.part10 import dataset_digest
-from tests.conftest import RunningArchive, orthanc
+from tests.conftest import RunningArchive, free_port, orthanc
 from tests.pacs_bridge.conftest import RunningNode, echo, send_bytes, storescu, wait_until
 
 Study3 = Callable[[int], list[Path]]
@@ -214,3 +216,34 @@ def test_a_late_slice_reopens_a_settled_study(
             (study,) = settle_due(session, completeness)
             assert study.revision == expected
     delivering.close()
+
+
+def test_two_nodes_share_one_spool_and_neither_disturbs_the_other(
+    node: RunningNode, database: Database, ct_study: Study3, settings: Settings
+) -> None:
+    second_settings = settings.model_copy(update={"node": settings.node.model_copy(update={"port": free_port()})})
+    second = RunningNode(second_settings, name="2")
+    try:
+        entity = AE(ae_title="TOWNSHIP_DR")
+        entity.add_requested_context("1.2.840.10008.1.1")
+        held_open = entity.associate("127.0.0.1", settings.node.port, ae_title="SUMU")
+        sending = [ct_study(15), ct_study(15)]
+        with ThreadPoolExecutor(2) as devices:
+            answers = devices.map(
+                lambda pair: storescu(pair[0], *pair[1]), zip((settings, second_settings), sending, strict=True)
+            )
+            assert [answer.returncode for answer in answers] == [0, 0]
+        second.kill()
+        second.restart()
+        wait_until(lambda: count(database, Instance) == 30)
+        assert count(database, Quarantined) == 0
+
+        def open_on() -> list[str]:
+            with database.reading() as session:
+                return list(session.scalars(select(Association.node).where(Association.ended_at.is_(None))))
+
+        # The restarted node has ended its own and nothing of the other's.
+        wait_until(lambda: open_on() == [f"{settings.machine}/node-1"])
+        held_open.release()
+    finally:
+        second.stop()

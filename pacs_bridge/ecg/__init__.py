@@ -1,0 +1,1 @@
+"""Files of ECG machines, turned into DICOM ECG objects before they enter the archive."""
