@@ -38,6 +38,8 @@ SERIES_NUMBER = 9000
 
 _PROBABILITY = CodedConcept("113011", "99SUMU", "Probability of the finding")
 _NO_UNIT = CodedConcept("1", "UCUM", "no units")
+#: Schemes whose codes need their edition beside them (PS3.3 8.2, PS3.16 Table 8-1).
+_SCHEME_VERSIONS = {"SCPECG": "1.3"}
 _PROCEDURES = {
     "ecg": CodedConcept("29303009", "SCT", "Electrocardiographic procedure"),
     "radiograph": CodedConcept("168537006", "SCT", "Plain X-ray"),
@@ -165,4 +167,4 @@ def _tracking_uid(pre_read: PreRead, part: str) -> str:
 
 
 def _coded(concept: Concept) -> CodedConcept:
-    return CodedConcept(concept.value, concept.scheme, concept.meaning[:64])
+    return CodedConcept(concept.value, concept.scheme, concept.meaning[:64], _SCHEME_VERSIONS.get(concept.scheme))

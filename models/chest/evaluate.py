@@ -176,7 +176,7 @@ def _pointing(network: ChestNetwork, data: Path) -> dict[str, Any]:
     hits, areas = 0, 0.0
     for (_, code, x, y, width, height), grid in zip(boxes, grids, strict=True):
         row, column = np.unravel_index(int(grid[CODES.index(code)].argmax()), grid.shape[1:])
-        hits += x <= (column + 0.5) / 7 < x + width and y <= (row + 0.5) / 7 < y + height
+        hits += int(x <= (column + 0.5) / 7 < x + width and y <= (row + 0.5) / 7 < y + height)
         areas += width * height
     return {
         "boxes": len(boxes),

@@ -19,6 +19,7 @@ from pydicom.uid import generate_uid
 
 from core.errors import SumuError
 from pacs_bridge.slides.description import SlidePatient, slide_metadata
+from pacs_bridge.slides.edges import fill_edge_tiles
 from pacs_bridge.slides.formats import format_of
 
 _DEFAULT_TILE = 512
@@ -109,6 +110,8 @@ def convert_slide(source: Path, folder: Path, patient: SlidePatient, *, workers:
                 raise SlideWithoutScale(source, found.name) from error
             # The readers below raise whatever a broken file makes their parsers trip over.
             raise SlideDamaged(source, found.name, str(error) or type(error).__name__) from error
+        for file in written:
+            fill_edge_tiles(Path(file))
         return [_moved(Path(file), folder) for file in written]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 from dataclasses import replace
@@ -13,12 +14,16 @@ import pydicom
 import pydicom.config
 import pytest
 import tifffile
+from PIL import Image
 from pydicom import Dataset
+from pydicom.encaps import generate_frames
+from wsidicom import WsiDicom
 
 from pacs_bridge.credentials import archive_credentials
 from pacs_bridge.slides.convert import SlideDamaged, SlideWithoutScale, UnknownSlideFormat, convert_slide
 from pacs_bridge.slides.description import SlidePatient
 from tests.conftest import RunningArchive
+from tests.pacs_bridge.slides.slide_files import draw_slide, write_svs
 
 _LEVEL = "VOLUME"
 
@@ -131,3 +136,20 @@ def test_a_real_slide_keeps_its_label_and_overview(real_slide: Path, laboratory:
     flavours = [header.ImageType[2] for header in found]
     assert {"VOLUME", "THUMBNAIL", "LABEL", "OVERVIEW"} <= set(flavours)
     assert {header.BurnedInAnnotation for header in found if header.ImageType[2] == "LABEL"} == {"YES"}
+
+
+def test_every_tile_fills_its_frame_and_shows_what_it_showed(laboratory: SlidePatient, tmp_path: Path) -> None:
+    uneven = write_svs(tmp_path / "uneven.svs", draw_slide(1100))
+    converted = convert_slide(uneven, tmp_path / "dicom", laboratory)
+    levels = [header for header in headers(converted) if header.ImageType[2] == "VOLUME"]
+    assert any(level.TotalPixelMatrixColumns % level.Columns for level in levels)  # there are tiles that had to be filled
+    for file in converted:
+        level = pydicom.dcmread(file)
+        for frame in generate_frames(level.PixelData, number_of_frames=int(level.get("NumberOfFrames", 1))):
+            with Image.open(io.BytesIO(frame)) as tile:
+                assert tile.size == (level.Columns, level.Rows)
+    with WsiDicom.open(converted) as slide:
+        whole = np.asarray(slide.read_region((0, 0), 0, (slide.size.width, slide.size.height))).astype(float)
+        half = np.asarray(slide.read_region((0, 0), 1, (slide.size.width // 2, slide.size.height // 2))).astype(float)
+    strip = whole[:, -64:].mean(axis=(0, 1))
+    assert np.abs(strip - half[:, -32:].mean(axis=(0, 1))).max() < 4
