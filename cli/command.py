@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from cli import admission, doctor, import_files
+from cli.custody import custody
 from cli.processes import ProcessKind, run
 from cli.supervision import environment, supervisor_command, write_configuration
 from core.database import Database
@@ -29,6 +30,7 @@ app.add_typer(admission.organisations, name="organisation")
 app.add_typer(admission.devices, name="device")
 app.add_typer(admission.people, name="user")
 app.command("import")(import_files.import_files)
+app.command()(custody)
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of everything that the service keeps. Default: ./var")]
 

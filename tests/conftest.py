@@ -40,6 +40,9 @@ def settings_in(folder: Path) -> Settings:
     """Return settings of a whole service in ``folder`` on free ports."""
     return Settings(
         data=folder,
+        # Whatever the environment says, a test has its own database and no viewer but the one it brings.
+        database_url="",
+        viewer=Path(),
         node=NodeSettings(host="127.0.0.1", port=free_port(), free_bytes=0),
         archive=ArchiveSettings(port=free_port()),
         web=WebSettings(port=free_port()),
