@@ -14,14 +14,14 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.audit import record
 from core.clock import now
 from core.database import Database
 from core.errors import SumuError
 from core.lifecycles.custody import CUSTODY, CustodyEvent, CustodyState
 from core.settings import Settings
-from core.tables import Device, Instance, Quarantined, Study
+from core.tables import Device, Instance, Study
 from pacs_bridge.archive import Archive, ArchiveRefused, NotInArchive
+from pacs_bridge.quarantine import set_down
 from pacs_bridge.spool import Spool
 
 log = structlog.get_logger("delivery")
@@ -169,8 +169,8 @@ class Courier:
         instance.tries += 1
         instance.last_error = str(result.error)
         instance.next_try_at = now() + self._wait(instance.tries)
-        if instance.state is CustodyState.QUARANTINED:
-            self._quarantine(session, instance, result)
+        if instance.state is CustodyState.QUARANTINED and isinstance(result.error, SumuError):
+            self._quarantine(session, instance, result.error)
         else:
             log.warning(
                 "delivery_will_be_tried_again", instance=instance.sop_instance_uid, tries=instance.tries, error=str(result.error)
@@ -180,23 +180,16 @@ class Courier:
         delivery = self._settings.delivery
         return timedelta(seconds=min(delivery.first_retry_seconds * 2 ** min(tries - 1, 30), delivery.longest_retry_seconds))
 
-    def _quarantine(self, session: Session, instance: Instance, result: Result) -> None:
-        name, error = instance.spool_name or "", result.error
-        remedy = error.remedy if isinstance(error, SumuError) else "Read the archive's log."
-        session.add(
-            Quarantined(
-                at=now(),
-                device_id=instance.device_id,
-                sop_instance_uid=instance.sop_instance_uid,
-                file_name=name,
-                reason=str(error.args[0]) if error else "",
-                remedy=remedy,
-            )
-        )
+    def _quarantine(self, session: Session, instance: Instance, error: SumuError) -> None:
         device = session.get(Device, instance.device_id) if instance.device_id else None
-        actor = f"device:{device.ae_title}" if device else "process:worker"
-        record(session, actor, "instance_quarantined", f"instance:{instance.sop_instance_uid}", {"reason": str(error)})
-        log.error("instance_quarantined", instance=instance.sop_instance_uid, reason=str(error), remedy=remedy)
+        set_down(
+            session,
+            instance.spool_name or instance.sop_instance_uid,
+            error,
+            actor=f"device:{device.ae_title}" if device else "process:worker",
+            device_id=instance.device_id,
+            sop_instance_uid=instance.sop_instance_uid,
+        )
 
     def _tidy(self, result: Result) -> None:
         """Move or remove the spool's copy once its row says so; a crash before this only leaves a copy too many."""

@@ -19,10 +19,11 @@ from core import audit
 from core.clock import now
 from core.errors import SumuError
 from core.settings import Settings
-from core.tables import Door, Instance, Level, Organisation, Quarantined, Study
+from core.tables import Door, Instance, Level, Organisation, Study
 from pacs_bridge.archive import Archive, ArchiveRefused, NotInArchive
 from pacs_bridge.headers import InstanceFacts, UnusableHeader, facts_of, read_header
 from pacs_bridge.part10 import DatasetDigest, NotPart10, dataset_digest
+from pacs_bridge.quarantine import set_down
 from pacs_bridge.registration import Arrival, Registered, register
 
 log = structlog.get_logger("other_doors")
@@ -131,12 +132,7 @@ def take_in(session: Session, found: Found, *, settings: Settings) -> Registered
 
 def quarantine(session: Session, unreadable: Unreadable) -> None:
     """Write down what was set aside, once."""
-    if session.scalar(select(Quarantined.id).where(Quarantined.file_name == unreadable.file_name)) is not None:
-        return
-    reason, remedy = str(unreadable.error.args[0]), unreadable.error.remedy
-    session.add(Quarantined(at=now(), file_name=unreadable.file_name, reason=reason, remedy=remedy))
-    audit.record(session, "process:web", "instance_quarantined", f"file:{unreadable.file_name}", {"reason": reason})
-    log.warning("instance_quarantined", file=unreadable.file_name, reason=reason, remedy=remedy)
+    set_down(session, unreadable.file_name, unreadable.error, actor="process:web")
 
 
 def unowned(found: Found, error: SumuError) -> Unreadable:

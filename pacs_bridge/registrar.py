@@ -17,15 +17,15 @@ from sqlalchemy import select
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import Session
 
-from core.audit import record
 from core.clock import now
 from core.database import Database
 from core.errors import SumuError
 from core.settings import Settings
-from core.tables import Association, Door, Quarantined
+from core.tables import Association, Door
 from pacs_bridge.devices import AdmittedDevice, DeviceRegister, UnknownDevice
 from pacs_bridge.headers import facts_of, read_header
 from pacs_bridge.part10 import dataset_digest
+from pacs_bridge.quarantine import set_down
 from pacs_bridge.registration import Arrival, Registered, register
 from pacs_bridge.spool import Spool, SpoolName
 
@@ -233,14 +233,6 @@ class Registrar:
         return outcome
 
     def _quarantine(self, session: Session, name: str, error: SumuError) -> None:
-        if session.scalar(select(Quarantined.id).where(Quarantined.file_name == name)) is not None:
-            return
         came = SpoolName.parse(name)
         device = self._devices.all().get(came.ae_title)
-        session.add(
-            Quarantined(
-                at=now(), device_id=device.id if device else None, file_name=name, reason=str(error.args[0]), remedy=error.remedy
-            )
-        )
-        record(session, f"device:{came.ae_title}", "instance_quarantined", f"file:{name}", {"reason": str(error.args[0])})
-        log.warning("instance_quarantined", device=came.ae_title, file=name, reason=str(error.args[0]), remedy=error.remedy)
+        set_down(session, name, error, actor=f"device:{came.ae_title}", device_id=device.id if device else None)
