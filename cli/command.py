@@ -1,4 +1,7 @@
-"""The ``sumu`` command line: every command, its options and its help."""
+"""The ``sumu`` command line: every command, its options and its help.
+
+What a command stands on is imported when it runs: help, and the commands that need little, answer at once.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cli import admission, doctor, import_files
-from cli.custody import custody
+from cli import admission
 from cli.processes import ProcessKind, run
 from cli.supervision import environment, supervisor_command, write_configuration
 from core.database import Database
@@ -29,8 +31,6 @@ app = typer.Typer(
 app.add_typer(admission.organisations, name="organisation")
 app.add_typer(admission.devices, name="device")
 app.add_typer(admission.people, name="user")
-app.command("import")(import_files.import_files)
-app.command()(custody)
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of everything that the service keeps. Default: ./var")]
 
@@ -90,7 +90,9 @@ def test(context: typer.Context) -> None:
 @app.command("doctor")
 def doctor_command(data: DataOption = None) -> None:
     """Look at each part: its version, its state, and for each fault the remedy."""
-    raise typer.Exit(doctor.report(settings_with(data)))
+    from cli.doctor import report
+
+    raise typer.Exit(report(settings_with(data)))
 
 
 @app.command()
@@ -101,6 +103,30 @@ def process(
 ) -> None:
     """Run one process in the foreground, as the supervisor does."""
     run(kind, settings_with(data), name=name)
+
+
+@app.command("import")
+def import_command(
+    source: Annotated[Path, typer.Argument(help="Folder, ZIP archive or one file.")],
+    organisation: Annotated[str, typer.Option(help="Code of the organisation whose patients these are.")],
+    data: DataOption = None,
+) -> None:
+    """Take DICOM files and files of ECG machines into custody; exit with 1 if any was refused."""
+    from cli.import_files import import_files
+
+    raise typer.Exit(import_files(settings_with(data), source, organisation))
+
+
+@app.command()
+def custody(
+    what: Annotated[str, typer.Argument(help="Study Instance UID, accession number, AE title, or day (2026-11-25).")],
+    verify: Annotated[bool, typer.Option("--verify", help="Read every instance again and compare its hash.")] = False,
+    data: DataOption = None,
+) -> None:
+    """Print what was received of a study, from a device or on a day; with --verify, read all of it again."""
+    from cli.custody import print_ledger
+
+    raise typer.Exit(print_ledger(settings_with(data), what, verify=verify))
 
 
 @app.command("audit")

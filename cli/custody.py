@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
@@ -34,15 +33,8 @@ class NothingInCustody(SumuError):
         )
 
 
-def custody(
-    what: Annotated[str, typer.Argument(help="Study Instance UID, accession number, AE title, or day (2026-11-25).")],
-    verify: Annotated[bool, typer.Option("--verify", help="Read every instance again and compare its hash.")] = False,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Folder of everything that the service keeps. Default: ./var")
-    ] = None,
-) -> None:
-    """Print what was received of a study, from a device or on a day; with --verify, read all of it again."""
-    settings = Settings(data=data) if data is not None else Settings()
+def print_ledger(settings: Settings, what: str, *, verify: bool) -> int:
+    """Print the entries under ``what`` and return 1 if a second look found a fault, else 0."""
     database = Database(settings.database_address)
     upgrade(database)
     rows = ledger(database, what, settings.county.timezone)
@@ -58,8 +50,7 @@ def custody(
         typer.echo(line(row, settings.county.timezone, verdict))
     typer.echo(f"{len(rows)} instances, {sum(row.size for row in rows) / 1e6:.1f} MB" + (f", {faults} faults" if verify else ""))
     database.close()
-    if faults:
-        raise typer.Exit(1)
+    return 1 if faults else 0
 
 
 def ledger(database: Database, what: str, timezone: str) -> Sequence[Instance]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -23,16 +22,9 @@ _WORDS = {
 _WIDEST_NAME = 60
 
 
-def import_files(
-    source: Annotated[Path, typer.Argument(help="Folder, ZIP archive or one file.")],
-    organisation: Annotated[str, typer.Option(help="Code of the organisation whose patients these are.")],
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Folder of everything that the service keeps. Default: ./var")
-    ] = None,
-) -> None:
-    """Take DICOM files and files of ECG machines into custody; exit with 1 if any was refused."""
-    settings = Settings(data=data) if data is not None else Settings()
-    database = database_in(data)
+def import_files(settings: Settings, source: Path, organisation: str) -> int:
+    """Take in what is in ``source``, print a line a file, and return 1 if any was refused, else 0."""
+    database = database_in(settings.data)
     with database.reading() as session:
         organisation_id = organisation_called(session, organisation).id
     door = ImportDoor(settings, database, Spool(settings.spool, free_bytes=settings.node.free_bytes))
@@ -40,7 +32,7 @@ def import_files(
     database.close()
     for line in table_of(files):
         typer.echo(line)
-    raise typer.Exit(1 if any(file.outcome is Outcome.REFUSED for file in files) else 0)
+    return 1 if any(file.outcome is Outcome.REFUSED for file in files) else 0
 
 
 def table_of(files: list[ImportedFile]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The four kinds of process, each as one function that runs until it is told to stop."""
+"""The four kinds of process, each as one function that runs until it is told to stop and imports only what it needs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,6 @@ from sqlalchemy.exc import DBAPIError
 
 from core.database import Database
 from core.settings import Settings
-from pacs_bridge.archive import Archive
-from pacs_bridge.completeness import settle_due
-from pacs_bridge.credentials import archive_credentials
-from pacs_bridge.delivery import Courier
-from pacs_bridge.orthanc.configuration import write_configuration
 
 log = structlog.get_logger("worker")
 
@@ -42,6 +37,8 @@ def run(kind: ProcessKind, settings: Settings, *, name: str) -> None:
 
 def _archive(settings: Settings, _: str) -> None:
     """Become Orthanc."""
+    from pacs_bridge.orthanc.configuration import write_configuration
+
     configuration = write_configuration(settings)
     os.execvp(settings.archive.program, [settings.archive.program, str(configuration)])
 
@@ -75,6 +72,10 @@ def _worker(settings: Settings, name: str) -> None:
     from inference.dispatch import enqueue_waiting, open_pre_reads
     from inference.roster import engines_of
     from inference.workflow import Workplace, launch
+    from pacs_bridge.archive import Archive
+    from pacs_bridge.completeness import settle_due
+    from pacs_bridge.credentials import archive_credentials
+    from pacs_bridge.delivery import Courier
 
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

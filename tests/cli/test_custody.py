@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.custody import NothingInCustody, custody, fault_of, ledger
+from cli.custody import NothingInCustody, fault_of, ledger, print_ledger
 from core.clock import in_county, now
 from core.database import Database
 from pacs_bridge.delivery import Courier
@@ -52,9 +52,9 @@ def test_the_ledger_finds_by_study_device_and_day_and_a_second_look_finds_what_i
     assert whole.compared_at is not None
     assert fault_of(whole, archive, spool, quarantine) is None
 
-    custody("TOWNSHIP_DR", verify=False, data=settings.data)
+    assert print_ledger(settings, "TOWNSHIP_DR", verify=False) == 0
     printed = capsys.readouterr().out
     assert whole.sop_instance_uid in printed
     assert "3 instances" in printed
     with pytest.raises(NothingInCustody, match="nobody"):
-        custody("nobody", verify=False, data=settings.data)
+        print_ledger(settings, "nobody", verify=False)
