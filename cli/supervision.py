@@ -86,6 +86,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "TCP_NODELAY": "1",
         "SUMU_DATA": str(settings.data.resolve()),
+        "SUMU_DATABASE_URL": settings.database_url,
         "SUMU_MACHINE": settings.machine,
         "SUMU_NODE__HOST": settings.node.host,
         "SUMU_NODE__PORT": str(settings.node.port),

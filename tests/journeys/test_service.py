@@ -12,8 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom.data import get_testdata_file
+from sqlalchemy import create_engine, text
 
+from cli.demo.county import CART, CENTRE
+from cli.demo.outcome import wait_for_end
+from cli.demo.samples import Shipment
+from cli.demo.senders import send_all
+from cli.demo.show import demo_settings, service
 from cli.supervision import ROOT, environment
+from core.audit import verify
 from core.settings import Settings
 from tests.conftest import settings_in
 
@@ -81,3 +89,25 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(settings: Settings) -> Non
     examined = sumu(settings, "doctor")
     assert examined.returncode == 1
     assert "./sumu up" in examined.stdout
+
+
+@pytest.mark.timeout(300)
+def test_one_setting_moves_the_whole_service_to_postgresql(postgresql: str, tmp_path: Path) -> None:
+    administration = create_engine(f"{postgresql}/postgres", isolation_level="AUTOCOMMIT")
+    with administration.connect() as connection:
+        connection.execute(text("CREATE DATABASE journey"))
+    administration.dispose()
+    settings = demo_settings(tmp_path / "data").model_copy(update={"database_url": f"{postgresql}/journey"})
+    ecg, slices = (Path(str(get_testdata_file(name, download=False))) for name in ("waveform_ecg.dcm", "CT_small.dcm"))
+    with service(settings) as (database, _):
+        sent = send_all([Shipment(ae_title=CART, files=(ecg,)), Shipment(ae_title=CENTRE, files=(slices,))], settings)
+        outcomes = wait_for_end(database, sent, seconds=120)
+        assert database.engine.dialect.name == "postgresql"
+        assert [(outcome.modality, outcome.pre_read, outcome.as_expected) for outcome in outcomes] == [
+            ("ECG", "read", True),
+            ("CT", "no_model", True),
+        ]
+        with database.reading() as session:
+            assert verify(session) > 0
+    assert not (settings.data / "sumu.db").exists()
+    assert not (settings.data / "workflows.db").exists()
