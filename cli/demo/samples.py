@@ -72,7 +72,7 @@ def _chests(samples: Path | None, folder: Path, notes: list[str]) -> list[Pictur
         notes.append(f"Chest radiographs from {samples}.")
         return list(_pictures_in(samples))[:CHESTS]
     if (NEIGHBOUR / "nih_manifest.csv").exists():
-        notes.append("Chest radiographs: NIH ChestX-ray14 (NIH Clinical Center), images that no model of ours was trained on.")
+        notes.append("Chest radiographs: NIH ChestX-ray14 (NIH Clinical Center), the validation images of our network.")
         return list(_held_out(NEIGHBOUR))[:CHESTS]
     try:
         notes.append(f"Chest radiograph from {PUBLIC_CHEST} (CC0).")
