@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cli import admission
+from cli import admission, evaluation
 from cli.processes import ProcessKind, run
 from cli.supervision import environment, supervisor_command, write_configuration
 from core.database import Database
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(admission.organisations, name="organisation")
 app.add_typer(admission.devices, name="device")
 app.add_typer(admission.people, name="user")
+app.add_typer(evaluation.evaluate, name="evaluate")
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of everything that the service keeps. Default: ./var")]
 

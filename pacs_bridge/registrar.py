@@ -208,7 +208,7 @@ class Registrar:
                 Association(
                     id=came.association_id,
                     device_id=device.id,
-                    node=self._node,
+                    node=f"{self._settings.machine}/{came.receiver}",
                     address="",
                     opened_at=came.received_at,
                 )

@@ -37,19 +37,23 @@ class SpoolName:
     association_id: str
     #: AE title of the device.
     ae_title: str
+    #: The node process that received it.
+    receiver: str
 
     def __str__(self) -> str:
         microseconds = int(self.received_at.timestamp() * 1_000_000)
-        return f"{microseconds:015x}.{self.association_id}.{self.ae_title.encode().hex()}.{uuid.uuid4().hex[:8]}.dcm"
+        words = (f"{microseconds:015x}", self.association_id, self.ae_title.encode().hex(), self.receiver, uuid.uuid4().hex[:8])
+        return ".".join((*words, "dcm"))
 
     @classmethod
     def parse(cls, name: str) -> SpoolName:
         """Read a name that ``str()`` made."""
-        microseconds, association_id, ae_title, _, _ = name.split(".")
+        microseconds, association_id, ae_title, receiver, _, _ = name.split(".")
         return cls(
             received_at=datetime.fromtimestamp(int(microseconds, 16) / 1_000_000, UTC),
             association_id=association_id,
             ae_title=bytes.fromhex(ae_title).decode(),
+            receiver=receiver,
         )
 
 
@@ -58,7 +62,9 @@ class Spool:
 
     def __init__(self, folder: Path, *, receiver: str = "made-here", free_bytes: int = 0) -> None:
         """Open the spool in ``folder``. ``receiver`` names the node process whose arriving files these are."""
-        self._free_bytes = free_bytes
+        if not receiver or set(receiver) & set("./"):
+            raise ValueError(f"'{receiver}' cannot name a node: its files' names are parted by dots.")
+        self._free_bytes, self._receiver = free_bytes, receiver
         self.arriving, self.new, self.held = folder / "arriving" / receiver, folder / "new", folder / "held"
         for part in (self.arriving, self.new, self.held):
             part.mkdir(parents=True, exist_ok=True)
@@ -75,7 +81,7 @@ class Spool:
         When this returns, the file's content and its folder entry are on the disk (fsync of both), so it may be
         acknowledged.
         """
-        name = str(SpoolName(received_at=now(), association_id=association_id, ae_title=ae_title))
+        name = str(SpoolName(received_at=now(), association_id=association_id, ae_title=ae_title, receiver=self._receiver))
         _sync(arrived)
         os.rename(arrived, self.new / name)
         _sync(self.new)

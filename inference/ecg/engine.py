@@ -1,23 +1,29 @@
-"""The ECG pre-read: quality, measurements, statements.
+"""The ECG pre-read: quality, measurements, statements of rules and network in one list.
 
 Evidence, for the pages: ``sop_instance_uid``, ``leads`` (state by name), ``rhythm_lead``, ``sampling_rate``, ``absent``
 (measurement to reason) and ``beats``: seconds of ``p_on``, ``p_off``, ``qrs_on``, ``r``, ``qrs_off``, ``t_on``, ``t_off``, null
-for a wave that was not seen. ``others`` holds the same of the study's further recordings.
+for a wave that was not seen. ``statements`` holds the network's calibrated probability of each statement of PTB-XL, empty where
+it stays silent, and ``network_silent`` the reason for that; ``silenced`` says which code was not said because of which other.
+``others`` holds the same of the study's further recordings.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from typing import Any
 
 from pydicom import Dataset
 
 from core.errors import SumuError
 from inference.ecg.delineation import Delineator
-from inference.ecg.measure import measure
+from inference.ecg.interpretation import interpret
+from inference.ecg.measure import Measures, measure
+from inference.ecg.precedence import precedence
 from inference.ecg.quality import quality_of
 from inference.ecg.rulebook import FILE, rulebook
 from inference.ecg.rules import statements_of
+from inference.ecg.statements import StatementNetwork, silence_of
 from inference.ecg.waveform import ECG_SOP_CLASSES, Ecg, read_ecg
 from inference.engine import Finding, Measurement, ModelIdentity, Outcome, Reading, Region, StudyFiles
 
@@ -32,6 +38,7 @@ class EcgEngine:
         self._region = region
         self._rules = rulebook(region)
         self._delineator = Delineator()
+        self._network = StatementNetwork()
 
     def wants(self, instance: Dataset) -> bool:
         """Return whether the instance is an ECG waveform."""
@@ -71,6 +78,9 @@ class EcgEngine:
             "beats": [],
             "rhythm_lead": None,
             "absent": {},
+            "statements": {},
+            "network_silent": None,
+            "silenced": {},
         }
         if quality.reason is not None:
             return Reading(outcome=Outcome.DECLINED, reason=quality.reason, evidence=evidence)
@@ -87,8 +97,8 @@ class EcgEngine:
             outcome=Outcome.READ,
             models=self._models(),
             findings=tuple(
-                Finding(code=code, region=where)
-                for code in statements_of(measures, self._rules, sex=ecg.sex, age_years=ecg.age_years)
+                Finding(code=code, probability=probability, region=where)
+                for code, probability in self._statements(ecg, quality.usable, measures, evidence)
             ),
             measurements=tuple(
                 Measurement(code=code, value=value, sop_instance_uid=ecg.sop_instance_uid)
@@ -97,13 +107,36 @@ class EcgEngine:
             evidence=evidence,
         )
 
+    def _statements(
+        self, ecg: Ecg, usable: Collection[str], measures: Measures, evidence: dict[str, Any]
+    ) -> list[tuple[str, float | None]]:
+        """Return codes and probabilities; write into the evidence what the network thought and what gave way."""
+        probabilities: dict[str, float] = {}
+        silent = silence_of(
+            ecg, usable, adult_from_years=self._rules.adult_from_years, shortest_seconds=precedence().shortest_seconds
+        )
+        if silent is None:
+            probabilities = self._network.probabilities(ecg)
+        interpretation = interpret(
+            statements_of(measures, self._rules, sex=ecg.sex, age_years=ecg.age_years),
+            self._network.spoken(probabilities) if probabilities else {},
+            {**measures.facts, **measures.values},
+            sex=ecg.sex,
+        )
+        evidence |= {
+            "statements": {code: round(value, 4) for code, value in probabilities.items()},
+            "network_silent": silent,
+            "silenced": dict(interpretation.silenced),
+        }
+        return [(said.code, said.probability) for said in interpretation.said]
+
     def _models(self) -> tuple[ModelIdentity, ...]:
         rules = ModelIdentity(
             name="sumu ecg rules",
             version=hashlib.sha256(FILE.read_bytes()).hexdigest()[:12],
             preprocessing=f"thresholds of rules.toml over the measurements, critical values: {self._region}",
         )
-        return self._delineator.identity, rules
+        return self._delineator.identity, self._network.identity, rules
 
 
 def _joined(readings: list[Reading]) -> Reading:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from models.bundle import sha256_of
+from models.bundle_metadata import described_tensor
 from models.chest.findings import CODES
 from models.chest.preprocessing import DESCRIPTION, SIDE
 
@@ -72,13 +73,13 @@ def bundle_metadata(evaluation: dict[str, Any], weights: Path, torch_version: st
             "Abedeen I et al. FracAtlas. Scientific Data 2023.",
         ],
         "network_data_format": {
-            "inputs": {"image": _tensor("image", "magnitude", 1, [SIDE, SIDE], [0, 1], {"0": "grey"})},
+            "inputs": {"image": described_tensor("image", "magnitude", 1, [SIDE, SIDE], [0, 1], {"0": "grey"})},
             "outputs": {
-                "probability": _tensor(
+                "probability": described_tensor(
                     "probabilities", "classes", len(CODES), [], [0, 1], {str(i): code for i, code in enumerate(CODES)}
                 ),
-                "frontal": _tensor("probabilities", "classes", 1, [], [0, 1], {"0": "upright frontal chest"}),
-                "activation": _tensor(
+                "frontal": described_tensor("probabilities", "classes", 1, [], [0, 1], {"0": "upright frontal chest"}),
+                "activation": described_tensor(
                     "image", "raw", len(CODES), [7, 7], [-100, 100], {str(i): code for i, code in enumerate(CODES)}
                 ),
             },
@@ -93,17 +94,4 @@ def bundle_metadata(evaluation: dict[str, Any], weights: Path, torch_version: st
             "sources": SOURCES,
             "details": {"gate_threshold": 0.5, "adult_years": 18, "localises": evaluation["pointing"]["localises"]},
         },
-    }
-
-
-def _tensor(kind: str, form: str, channels: int, shape: list[int], values: list[int], meaning: dict[str, str]) -> dict[str, Any]:
-    return {
-        "type": kind,
-        "format": form,
-        "num_channels": channels,
-        "spatial_shape": shape,
-        "dtype": "float32",
-        "value_range": values,
-        "is_patch_data": False,
-        "channel_def": meaning,
     }

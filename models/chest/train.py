@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.averaging import follow
 from models.chest.bank import fill_bank
 from models.chest.data import ChestCase, chest_cases, limb_files
 from models.chest.findings import CODES
@@ -73,7 +74,7 @@ def train(data: Path, limbs: Path, out: Path, *, epochs: int, threads: int, seed
             optimiser.step()
             schedule.step()
             done = epoch * batches + batch + 1
-            _follow(average, network, min(0.98, done / (done + 9)))
+            follow(average, network, min(0.98, done / (done + 9)))
             losses.append(loss.item())
         history.append(float(np.mean(losses)))
         print(f"epoch {epoch + 1}/{epochs}: loss {history[-1]:.4f}, {time.monotonic() - began:.0f} s", flush=True)
@@ -114,16 +115,6 @@ def _loss(logits: Tensor, side: Tensor, targets: Tensor, weights: Tensor, sides:
     people = functional.binary_cross_entropy_with_logits(side[:chests, :2], sides[:, :2])
     age = functional.smooth_l1_loss(side[:chests, 2], sides[:, 2])
     return findings + 0.1 * gate + 0.1 * people + 0.1 * age
-
-
-def _follow(average: ChestNetwork, network: ChestNetwork, keep: float) -> None:
-    """Move the averaged weights a little towards the present ones."""
-    with torch.no_grad():
-        for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-            if mean.dtype.is_floating_point:
-                mean.lerp_(value, 1 - keep)
-            else:
-                mean.copy_(value)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ import onnxruntime
 import torch
 
 from models.bundle import sha256_of
+from models.onnx_file import remove_traces
 from models.slide_tiles.classes import CLASSES, PREPROCESSING, TILE, UM_PER_PX
 from models.slide_tiles.network import Speaking, TileNetwork
 
@@ -49,6 +50,7 @@ def export(run: Path, bundle: Path) -> float:
         dynamo=True,
         external_data=False,
     )
+    remove_traces(file)
     with np.load(run / "tiles.npz") as kept:
         tiles = kept["test.tiles"][:96].transpose(0, 3, 1, 2).astype(np.float32) / 255
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])

@@ -31,12 +31,12 @@ def test_a_name_tells_what_it_was_made_from_whatever_the_ae_title(ae_title: str)
         ae_title.encode()
     except UnicodeEncodeError:
         return
-    made = SpoolName(received_at=now(), association_id="a1", ae_title=ae_title)
+    made = SpoolName(received_at=now(), association_id="a1", ae_title=ae_title, receiver="node-1")
     name = str(made)
     assert "/" not in name
     assert len(name) < 255
     read = SpoolName.parse(name)
-    assert (read.association_id, read.ae_title) == ("a1", ae_title)
+    assert (read.association_id, read.ae_title, read.receiver) == ("a1", ae_title, "node-1")
     assert abs(read.received_at - made.received_at) < timedelta(microseconds=2)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage
 
 from inference.ecg.engine import EcgEngine
+from inference.ecg.leads import LEADS
 from inference.ecg.rulebook import regions
-from inference.ecg.waveform import NoEcgLeads
+from inference.ecg.waveform import Ecg, NoEcgLeads
 from inference.engine import Engine, InstanceFile, Outcome, StudyFiles
 from inference.vocabulary.terms import vocabulary
 from tests.inference.ecg.hearts import ecg_dataset, heart, regular, saved
@@ -43,9 +46,10 @@ def test_it_is_an_engine_for_ecg_waveforms(engine: EcgEngine) -> None:
 
 
 def test_a_healthy_recording_is_read(engine: EcgEngine, tmp_path: Path) -> None:
-    ecg = ecg_dataset(heart(regular(0.8)))
+    ecg = ecg_dataset(heart(regular(0.8, seconds=6), seconds=6))
     reading = engine.read(study_of(tmp_path, ecg))
     assert reading.outcome is Outcome.READ
+    # Six seconds are too short for the network: the rules speak alone, and a rule has no probability.
     assert [finding.code for finding in reading.findings] == ["ecg_sinus_rhythm", "ecg_normal_measurements"]
     assert all(finding.probability is None for finding in reading.findings)
     assert all(f.region is not None and f.region.sop_instance_uid == ecg.SOPInstanceUID for f in reading.findings)
@@ -54,6 +58,35 @@ def test_a_healthy_recording_is_read(engine: EcgEngine, tmp_path: Path) -> None:
     words = vocabulary()
     assert numbers.keys() <= words.measurements.keys()
     assert {number.sop_instance_uid for number in reading.measurements} == {ecg.SOPInstanceUID}
+
+
+def test_the_network_speaks_beside_the_rules_with_its_probability(device_ecg: Ecg, engine: EcgEngine) -> None:
+    reading = engine.read_recording(device_ecg)
+    probabilities = reading.evidence["statements"]
+    assert len(probabilities) == 71
+    assert all(0 <= value <= 1 for value in probabilities.values())
+    assert reading.evidence["network_silent"] is None
+    sinus = next(finding for finding in reading.findings if finding.code == "ecg_sinus_rhythm")
+    assert sinus.probability == pytest.approx(probabilities["SR"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"age_years": 17}, "ecg_statements_child"),
+        ({"leads": tuple(name for name in LEADS if name != "V6")}, "ecg_statements_leads"),
+    ],
+)
+def test_outside_of_what_it_learned_the_network_is_silent(
+    device_ecg: Ecg, engine: EcgEngine, change: dict[str, Any], reason: str
+) -> None:
+    kept = [device_ecg.leads.index(name) for name in change.get("leads", LEADS)]
+    reading = engine.read_recording(replace(device_ecg, microvolts=device_ecg.microvolts[kept], **change))
+    assert reading.outcome is Outcome.READ
+    assert reading.evidence["network_silent"] == reason
+    assert reading.evidence["statements"] == {}
+    assert all(finding.probability is None for finding in reading.findings)
+    assert reason in vocabulary().reasons
 
 
 def test_the_evidence_is_plain_json_and_the_model_is_named(engine: EcgEngine, tmp_path: Path) -> None:
@@ -65,10 +98,13 @@ def test_the_evidence_is_plain_json_and_the_model_is_named(engine: EcgEngine, tm
     assert len(evidence["beats"]) == 7
     assert evidence["beats"][0].keys() == {"p_on", "p_off", "qrs_on", "r", "qrs_off", "t_on", "t_off"}
     assert np.diff([beat["r"] for beat in evidence["beats"]]) == pytest.approx(0.8, abs=0.01)
-    network, rules = reading.models
-    assert "openecg" in network.name
-    assert len(network.weights_sha256 or "") == 64
-    assert "500 Hz" in network.preprocessing
+    delineator, network, rules = reading.models
+    assert "openecg" in delineator.name
+    assert "500 Hz" in delineator.preprocessing
+    assert network.name == "ecg_statements"
+    assert "100 Hz" in network.preprocessing
+    assert all(len(model.weights_sha256 or "") == 64 for model in (delineator, network))
+    assert evidence["network_silent"] == "ecg_statements_short"
     assert rules.weights_sha256 is None
     assert rules.version
 

@@ -1,0 +1,111 @@
+"""Writes the bundle: the calibrated panel as one ONNX graph, checked against torch on fold 9, with metadata, card and licence.
+
+``python -m models.ecg.export --data ../shared/data/ecg/ptbxl --run run --bundle models/bundles/ecg_statements``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from models.bundle import read_bundle
+from models.ecg.card import model_card
+from models.ecg.data import read_folds
+from models.ecg.evaluate import load_panel
+from models.ecg.metadata import bundle_metadata
+from models.ecg.preprocessing import LEADS, SAMPLES, millivolts
+from models.ecg.superclasses import SUPERCLASSES
+from models.ecg.train import VALIDATION_FOLD
+from models.onnx_file import remove_traces
+
+#: Largest difference allowed between torch and ONNX in a probability.
+TOLERANCE = 1e-4
+
+
+class Deployed(nn.Module):
+    """The panel as it serves: the mean of its logits, calibrated, as probabilities."""
+
+    def __init__(self, members: list[nn.Module], platt: list[tuple[float, float]]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        slope, intercept = (torch.tensor(column) for column in zip(*platt, strict=True))
+        self.register_buffer("slope", slope)
+        self.register_buffer("intercept", intercept)
+
+    def forward(self, ecg: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (N, 71) calibrated statements and (N, 5) superclasses of (N, 8, 1000) millivolts."""
+        logits = torch.stack([member(ecg) for member in self.members]).mean(dim=0)
+        count = len(self.slope)
+        probability = torch.sigmoid(self.slope * logits[:, :count] + self.intercept)
+        return probability, torch.sigmoid(logits[:, count : count + len(SUPERCLASSES)])
+
+
+def export(data: Path, run: Path, bundle: Path, licence: Path) -> float:
+    """Write the bundle; return the largest difference between torch and ONNX on fold 9."""
+    evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    check = read_folds(data, (VALIDATION_FOLD,))
+    panel = load_panel(run, len(check.statements))
+    if set(panel) != set(evaluation["members"]):
+        raise SystemExit("The run has other members than evaluation.json: run models.ecg.evaluate again.")
+    network = Deployed(list(panel.values()), [evaluation["platt"][code] for code in check.statements]).eval()
+    for folder in ("configs", "models", "docs"):
+        (bundle / folder).mkdir(parents=True, exist_ok=True)
+    weights = bundle / "models" / "model.onnx"
+    torch.onnx.export(
+        network,
+        (torch.zeros(2, len(LEADS), SAMPLES),),
+        weights,
+        input_names=["ecg"],
+        output_names=["probability", "superclass"],
+        dynamic_shapes={"ecg": {0: torch.export.Dim("batch")}},
+        external_data=False,
+        dynamo=True,
+    )
+    remove_traces(weights)
+    difference = compare(network, weights, millivolts(check.microvolts))
+    if difference > TOLERANCE:
+        raise SystemExit(f"ONNX and torch differ by {difference:.2g}, more than {TOLERANCE:g}: the bundle is not usable.")
+    metadata = bundle_metadata(evaluation, check.statements, weights, torch.__version__)
+    text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
+    (bundle / "configs" / "metadata.json").write_text(text, encoding="utf-8")
+    card = model_card(metadata, evaluation, difference, weights.stat().st_size)
+    (bundle / "docs" / "README.md").write_text(card, encoding="utf-8")
+    (bundle / "LICENSE").write_text(licence.read_text(encoding="utf-8"), encoding="utf-8")
+    read_bundle(bundle)
+    return difference
+
+
+def compare(network: Deployed, weights: Path, signals: np.ndarray) -> float:
+    """Return the largest difference in a probability between torch and ONNX."""
+    session = onnxruntime.InferenceSession(weights, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    with torch.inference_mode():
+        for at in range(0, len(signals), 64):
+            piece = signals[at : at + 64]
+            pairs = zip(session.run(None, {"ecg": piece}), network(torch.from_numpy(piece)), strict=True)
+            worst = max([worst, *(float(np.abs(found - expected.numpy()).max()) for found, expected in pairs)])
+    return worst
+
+
+def main() -> None:
+    """Read the command line and export."""
+    parser = argparse.ArgumentParser(description="Export the twelve-lead ECG networks as one bundle.")
+    parser.add_argument("--data", type=Path, required=True, help="folder with labels.csv and foldNN.xz")
+    parser.add_argument("--run", type=Path, required=True, help="folder with the members and evaluation.json")
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--licence", type=Path, required=True, help="text of the Apache License 2.0")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    difference = export(options.data, options.run, options.bundle, options.licence)
+    print(f"{options.bundle}: torch and ONNX differ by at most {difference:.2g}")
+
+
+if __name__ == "__main__":
+    main()
