@@ -107,6 +107,7 @@ def _study(session: Session, facts: InstanceFacts, arrival: Arrival) -> Study:
     if arrival.door is Door.OURS:  # our own report about the study is no news of the study
         return study
     study.state = STUDY.next(study.state, StudyEvent.INSTANCE)
+    study.reported_at = None  # whatever was signed did not know this image
     study.instance_count += 1
     study.last_received_at = max(study.last_received_at, arrival.received_at)
     return study

@@ -79,7 +79,8 @@ class Study(Base):
     last_received_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]
 
-    #: When its report was last signed; None while there is no signed report. Kept here for the worklist's index.
+    #: When a report over all of its present images was signed; None while a doctor still has to read. A late image makes
+    #: it None again. Kept here for the worklist's index.
     reported_at: Mapped[datetime | None]
 
     #: The doctor who is reading it, and when they last touched it.
