@@ -1,4 +1,4 @@
-"""The four kinds of process, each as one function that runs until it is told to stop and imports only what it needs."""
+"""The kinds of process, each as one function that runs until it is told to stop and imports only what it needs."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class ProcessKind(StrEnum):
 
     ARCHIVE = "archive"
     NODE = "node"
+    REGISTRAR = "registrar"
     WORKER = "worker"
     WEB = "web"
 
@@ -47,6 +48,12 @@ def _node(settings: Settings, name: str) -> None:
     from pacs_bridge.node import run_node
 
     run_node(settings, name=name)
+
+
+def _registrar(settings: Settings, _: str) -> None:
+    from pacs_bridge.registrar import run_registrar
+
+    run_registrar(settings)
 
 
 def _web(settings: Settings, _: str) -> None:
@@ -127,6 +134,7 @@ def _repeat(step: Callable[[], int], pause: float, stopping: threading.Event) ->
 _RUN: dict[ProcessKind, Callable[[Settings, str], None]] = {
     ProcessKind.ARCHIVE: _archive,
     ProcessKind.NODE: _node,
+    ProcessKind.REGISTRAR: _registrar,
     ProcessKind.WORKER: _worker,
     ProcessKind.WEB: _web,
 }

@@ -17,7 +17,7 @@ from core.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 
 #: In the order in which they start; they stop in the reverse one.
-DEFAULT_PROCESSES = (ProcessKind.ARCHIVE, ProcessKind.NODE, ProcessKind.WORKER, ProcessKind.WEB)
+DEFAULT_PROCESSES = (ProcessKind.ARCHIVE, ProcessKind.NODE, ProcessKind.REGISTRAR, ProcessKind.WORKER, ProcessKind.WEB)
 
 _HEAD = """\
 ; Written by `sumu up` at every start.

@@ -39,9 +39,20 @@ class NodeSettings(_Section):
     host: str = Field("0.0.0.0", description="Address on which the node listens.")
     port: Port = Field(11112, description="Port of the node (104 is the registered one, 11112 needs no privilege).")
     ae_title: str = Field("SUMU", min_length=1, max_length=16, description="AE title by which devices call the node.")
-    max_associations: int = Field(100, ge=1, description="Associations served at once; more are refused as temporary.")
+    tls_port: int = Field(0, ge=0, le=65535, description="Port of the node with TLS (2762 is the registered one); 0: none.")
+    tls_certificate: Path = Field(Path(), description="The node's certificate chain, PEM; empty: made at the first start.")
+    tls_key: Path = Field(Path(), description="Key of the node's certificate, PEM.")
+    max_associations: int = Field(200, ge=1, description="Associations served at once; a silent one makes room for a new one.")
+    max_associations_of_device: int = Field(40, ge=1, description="Associations of one device served at once.")
     max_pdu_bytes: int = Field(131072, ge=4096, description="Largest PDU that the node offers to receive (PS3.8 D.1).")
     idle_seconds: float = Field(60, gt=0, description="An association silent for so long is ended.")
+    pdu_seconds: float = Field(300, gt=0, description="One PDU that has begun must be whole within this time.")
+    max_instance_bytes: int = Field(
+        16 * 1024**3, gt=0, description="Largest instance that is received; a device may have a smaller limit of its own."
+    )
+    private_sop_classes: list[str] = Field(
+        [], description="UIDs of private storage SOP classes that the node takes; `*` takes every private one."
+    )
     free_bytes: int = Field(2 * 1024**3, ge=0, description="Below this free space on the spool's disk, C-STORE answers A700.")
 
 
@@ -64,6 +75,17 @@ class DeliverySettings(_Section):
     first_retry_seconds: float = Field(1, gt=0, description="Wait after the first failed delivery; it doubles each time.")
     longest_retry_seconds: float = Field(120, gt=0, description="Longest wait between two tries. Tries never end.")
     parallel: int = Field(4, ge=1, description="Instances delivered at once.")
+
+
+class ExaminationSettings(_Section):
+    """What an instance may be before anything else opens it; larger bounds need more memory everywhere behind."""
+
+    depth: int = Field(32, ge=1, description="Deepest nesting of sequences.")
+    elements: int = Field(2_000_000, ge=1, description="Most data elements of one instance, nested ones counted.")
+    header_bytes: int = Field(256 * 1024**2, ge=1, description="Most bytes outside pixel data, waveforms and other bulk.")
+    inflated_bytes: int = Field(1024**3, ge=1, description="Most bytes that a deflated data set may inflate to.")
+    decoded_bytes: int = Field(256 * 1024**3, ge=1, description="Most bytes that compressed frames may decode to.")
+    seconds: float = Field(60, gt=0, description="Longest examination of one instance.")
 
 
 class CompletenessSettings(_Section):
@@ -131,6 +153,7 @@ class Settings(BaseSettings):
     node: NodeSettings = NodeSettings()
     archive: ArchiveSettings = ArchiveSettings()
     delivery: DeliverySettings = DeliverySettings()
+    examination: ExaminationSettings = ExaminationSettings()
     completeness: CompletenessSettings = CompletenessSettings()
     pre_read: PreReadSettings = PreReadSettings()
     web: WebSettings = WebSettings()
@@ -168,6 +191,11 @@ class Settings(BaseSettings):
     def quarantine(self) -> Path:
         """Folder of what was set aside with its reason."""
         return self.data / "quarantine"
+
+    @property
+    def originals(self) -> Path:
+        """Folder of instances as received, where the archive holds a repaired or transcoded copy."""
+        return self.data / "originals"
 
     @property
     def secrets(self) -> Path:

@@ -1,4 +1,4 @@
-"""Which machines may push: looked up by AE title, remembered for a moment so that a burst costs one query."""
+"""Which machines may call, and for what: looked up by AE title, remembered for a moment so that a burst costs one query."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ from core.tables import Device
 REMEMBERED_SECONDS = 2.0
 
 
-class UnknownDevice(SumuError):
+class NotAdmitted(SumuError):
+    """A machine called and is not let in."""
+
+    def __init__(self, message: str, *, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+
+
+class UnknownDevice(NotAdmitted):
     """A machine called the node that nobody has admitted."""
 
     def __init__(self, ae_title: str, address: str) -> None:
         super().__init__(
             f"The device '{ae_title}' at {address} is not admitted.",
-            remedy=f"If it is yours: sumu device admit {ae_title} --organisation CODE --address {address}",
+            remedy=f"If it is yours, admit it on the page Devices, or: sumu device admit {ae_title} --organisation CODE",
         )
-        self.ae_title, self.address = ae_title, address
 
 
-class WrongAddress(SumuError):
+class WrongAddress(NotAdmitted):
     """A known AE title called from an address that is not the device's."""
 
     def __init__(self, ae_title: str, address: str, expected: str) -> None:
@@ -36,14 +42,48 @@ class WrongAddress(SumuError):
         )
 
 
+class PlainNotAllowed(NotAdmitted):
+    """A device that is to use TLS called without."""
+
+    def __init__(self, ae_title: str) -> None:
+        super().__init__(
+            f"The device '{ae_title}' called without TLS.",
+            remedy=f"Have it call the TLS port with its certificate; if it cannot: sumu device admit {ae_title} --plain",
+        )
+
+
+class WrongCertificate(NotAdmitted):
+    """A device showed another certificate than its own, or none."""
+
+    def __init__(self, ae_title: str, shown: str) -> None:
+        what = f"a certificate (SHA-256 {shown[:16]}…) that is not its own" if shown else "no certificate"
+        super().__init__(
+            f"The device '{ae_title}' showed {what}.",
+            remedy=f"If it was renewed: sumu device admit {ae_title} --certificate FILE",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class AdmittedDevice:
-    """A device as the node knows it."""
+    """A device as the node knows it; the fields are those of :class:`core.tables.Device`."""
 
     id: int
     organisation_id: int
     ae_title: str
-    address: str | None
+    address: str | None = None
+    port: int | None = None
+    plain: bool = False
+    certificate: str | None = None
+    certificate_sha256: str | None = None
+    token_hash: str | None = None
+    may_store: bool = True
+    may_ask_worklist: bool = True
+    may_query: bool = False
+    may_forward: bool = False
+    worklist_character_set: str = "GB18030"
+    character_set_rule: str | None = None
+    max_instance_bytes: int | None = None
+    max_instances_per_minute: int | None = None
 
 
 class DeviceRegister:
@@ -54,21 +94,24 @@ class DeviceRegister:
         self._devices: dict[str, AdmittedDevice] = {}
         self._read_at: float | None = None
 
-    def admit(self, ae_title: str, address: str) -> AdmittedDevice:
-        """Return the device that calls.
+    def admit(self, ae_title: str, address: str, certificate_sha256: str | None = None) -> AdmittedDevice:
+        """Return the device that calls. ``certificate_sha256`` is None where it came without TLS, empty where it showed none.
 
         Raises
         ------
-        UnknownDevice
-            If no device of that AE title is admitted.
-        WrongAddress
-            If the device is bound to another address.
+        NotAdmitted
+            If no device of that AE title is admitted, it calls from elsewhere, or without the certificate that it must show.
         """
         device = self.all().get(ae_title)
         if device is None:
             raise UnknownDevice(ae_title, address)
         if device.address is not None and device.address != address:
             raise WrongAddress(ae_title, address, device.address)
+        if certificate_sha256 is None:
+            if not device.plain:
+                raise PlainNotAllowed(ae_title)
+        elif not certificate_sha256 or certificate_sha256 != device.certificate_sha256:
+            raise WrongCertificate(ae_title, certificate_sha256)
         return device
 
     def all(self) -> dict[str, AdmittedDevice]:
@@ -85,8 +128,6 @@ class DeviceRegister:
     def _read(self) -> dict[str, AdmittedDevice]:
         with self._database.reading() as session:
             return {
-                device.ae_title: AdmittedDevice(
-                    id=device.id, organisation_id=device.organisation_id, ae_title=device.ae_title, address=device.address
-                )
+                device.ae_title: AdmittedDevice(**{name: getattr(device, name) for name in AdmittedDevice.__dataclass_fields__})
                 for device in session.scalars(select(Device).where(Device.dismissed_at.is_(None)))
             }

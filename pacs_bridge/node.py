@@ -1,38 +1,36 @@
-"""The DICOM node: answers C-ECHO and C-STORE, and acknowledges an instance only when it is durable in the spool."""
+"""The DICOM node: who may call it, and which services answer."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import signal
-import tempfile
 import threading
-import uuid
-from pathlib import Path
+from collections.abc import Iterator
 from types import FrameType
 
 import structlog
-from pydicom._uid_dict import UID_dictionary
-from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
-from pynetdicom.events import Event
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from sqlalchemy.exc import DBAPIError
 
-from core.clock import now
 from core.database import Database
-from core.errors import SumuError
 from core.settings import Settings
-from pacs_bridge.devices import AdmittedDevice, DeviceRegister
-from pacs_bridge.registrar import Ended, Opened, Registrar
-from pacs_bridge.spool import Spool, SpoolFull
+from pacs_bridge.devices import AdmittedDevice, DeviceRegister, NotAdmitted
+from pacs_bridge.part10 import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
+from pacs_bridge.receiving import STORAGE_CLASSES, STORAGE_LEVEL, TRANSFER_SYNTAXES, Receiver
+from pacs_bridge.refused_callers import RefusedCallers
+from pacs_bridge.spool import Spool
+from pacs_bridge.tls import ServerTls
+from pacs_bridge.upper_layer.association import Answer, Association, Message, Service
+from pacs_bridge.upper_layer.command_set import Field
+from pacs_bridge.upper_layer.listener import Caller, Listener, Offer
+from pacs_bridge.upper_layer.negotiation import AssociationRequest, Refusal
 
 log = structlog.get_logger("node")
 
-#: PS3.4 B.2.3: the statuses that this node answers a C-STORE with.
-SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
-#: PS3.8 9.3.4: rejected permanently, by the service user, calling AE title not recognised.
-REJECT_CALLING_AE_TITLE = (0x01, 0x01, 0x03)
-
-TRANSFER_SYNTAXES = [
-    uid for uid, entry in UID_dictionary.items() if entry[1] == "Transfer Syntax" and uid != "1.2.840.10008.1.2.4.94"
-]
+VERIFICATION = "1.2.840.10008.1.1"
+#: Uncompressed, for services whose data sets are not images.
+PLAIN_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
+USER_NAME, USER_NAME_AND_PASSCODE = 1, 2
 
 
 class Node:
@@ -42,105 +40,101 @@ class Node:
         self._settings = settings
         self._spool = Spool(settings.spool, receiver=f"node-{name}", free_bytes=settings.node.free_bytes)
         self._devices = DeviceRegister(database)
-        self._registrar = Registrar(settings, database, self._spool, self._devices, node=f"{settings.machine}/node-{name}")
-        self._callers: dict[str, AdmittedDevice] = {}
-        self._application: AE | None = None
+        self._refused = RefusedCallers(database)
+        self._receiver = Receiver(settings, self._spool)
+        self._storage_classes = STORAGE_CLASSES | {uid for uid in settings.node.private_sop_classes if uid != "*"}
+        self._any_private = "*" in settings.node.private_sop_classes
+        self._listener = Listener(settings.node, self, implementation=(IMPLEMENTATION_UID, IMPLEMENTATION_VERSION))
 
     def start(self) -> None:
-        """Listen. What an earlier process was still receiving is dropped, what it acknowledged is registered."""
+        """Listen. What an earlier process of this name was still receiving is dropped: it was not acknowledged."""
         dropped = self._spool.clear_arriving()
-        # pynetdicom writes each data set to a temporary file as it comes: flat memory for any size, and a rename from
-        # ``arriving`` is all that is left to do when it is whole.
-        _config.STORE_RECV_CHUNKED_DATASET = True
-        tempfile.tempdir = str(self._spool.arriving)
-        self._registrar.start()
-        self._application = self._entity()
-        self._application.start_server(
-            (self._settings.node.host, self._settings.node.port), block=False, evt_handlers=self._handlers()
-        )
+        self._spool.note("started")
+        self._refused.start()
+        self._listener.listen(self._settings.node.port)
+        if self._settings.node.tls_port:
+            tls = ServerTls(self._settings)
+            self._listener.listen(self._settings.node.tls_port, lambda: tls.context(self._certificates()))
         log.info(
             "node_listens",
             ae_title=self._settings.node.ae_title,
             port=self._settings.node.port,
+            tls_port=self._settings.node.tls_port,
             unacknowledged_files_dropped=dropped,
         )
 
     def stop(self) -> None:
-        """Stop listening, abort what is open, and write the last rows: a device sends again what was not acknowledged."""
-        if self._application is not None:
-            self._application.shutdown()
-        self._registrar.stop()
+        """Stop listening and cut what is open: a device sends again what was not acknowledged."""
+        self._listener.stop()
+        self._refused.stop()
 
-    def _entity(self) -> AE:
-        entity = AE(ae_title=self._settings.node.ae_title)
-        entity.maximum_associations = self._settings.node.max_associations
-        entity.maximum_pdu_size = self._settings.node.max_pdu_bytes
-        entity.network_timeout = entity.dimse_timeout = self._settings.node.idle_seconds
-        entity.acse_timeout = min(30, self._settings.node.idle_seconds)
-        entity.add_supported_context(Verification)
-        for context in AllStoragePresentationContexts:
-            entity.add_supported_context(context.abstract_syntax or "", TRANSFER_SYNTAXES)
-        return entity
-
-    def _handlers(self) -> list[evt.EventHandlerType]:
-        return [
-            (evt.EVT_REQUESTED, self._meet),
-            (evt.EVT_ACCEPTED, self._open),
-            (evt.EVT_C_ECHO, lambda _: SUCCESS),
-            (evt.EVT_C_STORE, self._receive),
-            (evt.EVT_RELEASED, self._end, ["released"]),
-            (evt.EVT_ABORTED, self._end, ["aborted"]),
-            (evt.EVT_CONN_CLOSE, self._end, ["lost"]),
-        ]
-
-    def _meet(self, event: Event) -> None:
-        """Admit or refuse the caller (PS3.8 7.1)."""
-        request = event.assoc.requestor.primitive
-        ae_title = (request.calling_ae_title or "").strip() if request else ""
-        address = event.assoc.requestor.address or ""
+    def admit(self, request: AssociationRequest, caller: Caller) -> AdmittedDevice:
+        """Return the device that calls (PS3.8 7.1), or raise :class:`Refusal` and note the caller for an administrator."""
+        ae_title = request.calling_ae_title
         try:
-            self._callers[_name(event)] = self._devices.admit(ae_title, address)
-        except SumuError as refusal:
-            log.warning(
-                "association_refused", device=ae_title, address=address, reason=str(refusal.args[0]), remedy=refusal.remedy
-            )
-            event.assoc.acse.send_reject(*REJECT_CALLING_AE_TITLE)
-            event.assoc.kill()
+            device = self._devices.admit(ae_title, caller.address, caller.certificate_sha256)
+        except NotAdmitted as error:
+            self._refused.note(ae_title, caller.address, caller.certificate_sha256, error)
+            raise Refusal(str(error.args[0]), remedy=error.remedy) from error
+        except DBAPIError as error:
+            raise Refusal(
+                "The database is away, and the device is not remembered.", remedy="It calls again.", because=Refusal.BUSY
+            ) from error
+        _check_identity(request, device)
+        return device
 
-    def _open(self, event: Event) -> None:
-        device = self._callers[_name(event)]
-        self._registrar.tell(
-            Opened(association_id=_name(event), device=device, address=event.assoc.requestor.address or "", at=now())
+    def offer_to(self, device: AdmittedDevice, request: AssociationRequest) -> Offer:
+        """Return the services that a device may ask for."""
+        syntaxes: dict[str, tuple[str, ...]] = {VERIFICATION: PLAIN_SYNTAXES}
+        services: dict[tuple[str, int], Service] = {(VERIFICATION, Field.C_ECHO_RQ): _echo}
+        if device.may_store:
+            for sop_class in self._storage_classes | self._private_classes(request):
+                syntaxes[sop_class] = TRANSFER_SYNTAXES
+                services[sop_class, Field.C_STORE_RQ] = self._receiver
+        return Offer(
+            syntaxes=syntaxes,
+            services=services,
+            extended=dict.fromkeys(self._storage_classes if device.may_store else (), STORAGE_LEVEL),
         )
 
-    def _receive(self, event: Event) -> int:
-        """C-STORE (PS3.7 9.1.1): durable first, then acknowledged."""
-        device = self._callers[_name(event)]
-        try:
-            self._spool.check_space()
-            self._spool.keep(Path(event.dataset_path), association_id=_name(event), ae_title=device.ae_title)
-        except SpoolFull as full:
-            log.error("store_refused", device=device.ae_title, reason=str(full.args[0]), remedy=full.remedy)
-            return OUT_OF_RESOURCES
-        except OSError as error:
-            log.error("store_failed", device=device.ae_title, error=str(error), remedy="Check the disk of the data folder.")
-            return OUT_OF_RESOURCES
-        self._registrar.ring()
-        return SUCCESS
+    def _certificates(self) -> list[str]:
+        return [device.certificate for device in self._devices.all().values() if device.certificate]
 
-    def _end(self, event: Event, outcome: str) -> None:
-        """The first of release, abort and a closed connection decides how an association ended."""
-        if self._callers.pop(_name(event), None) is not None:
-            self._registrar.tell(Ended(association_id=_name(event), outcome=outcome, at=now()))
+    def _private_classes(self, request: AssociationRequest) -> set[str]:
+        """Return what a caller proposes of nobody's standard, where the settings take everybody's private classes."""
+        proposed = {context.abstract_syntax for context in request.contexts} if self._any_private else set()
+        return {uid for uid in proposed if not uid.startswith("1.2.840.10008.")}
+
+    def opened(self, association: Association) -> None:
+        """Leave a note for the books."""
+        self._spool.note(
+            "opened", association_id=association.id, ae_title=association.device.ae_title, address=association.address
+        )
+
+    def ended(self, association: Association, outcome: str) -> None:
+        """Leave a note for the books."""
+        self._spool.note(
+            outcome, association_id=association.id, ae_title=association.device.ae_title, address=association.address
+        )
 
 
-def _name(event: Event) -> str:
-    """Return the association's own name, made when it is first met."""
-    name: str | None = getattr(event.assoc, "sumu_id", None)
-    if name is None:
-        name = uuid.uuid4().hex
-        event.assoc.sumu_id = name  # type: ignore[attr-defined]
-    return name
+def _echo(_: Message) -> Iterator[Answer]:
+    """C-ECHO (PS3.7 9.1.5)."""
+    yield Answer()
+
+
+def _check_identity(request: AssociationRequest, device: AdmittedDevice) -> None:
+    """Check a user identity (PS3.7 D.3.3.7) where the device has a token: the passcode must be it."""
+    identity = request.identity
+    if identity is None or identity.type not in (USER_NAME, USER_NAME_AND_PASSCODE) or device.token_hash is None:
+        return
+    shown = hashlib.sha256(identity.secondary).hexdigest()
+    if not hmac.compare_digest(shown, device.token_hash):
+        raise Refusal(
+            f"The device '{device.ae_title}' gave a wrong passcode.",
+            remedy=f"Give it a new one: sumu device token {device.ae_title}",
+            because=Refusal.IDENTITY,
+        )
 
 
 def run_node(settings: Settings, *, name: str = "1") -> None:

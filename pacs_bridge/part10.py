@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from pathlib import Path
 
 from core.errors import SumuError
 
 #: Preamble, prefix, and the group length element (0002,0000) UL with its value.
 _HEAD = 128 + 4 + 12
+
+
+#: PS3.7 D.3.3.2: of Sumu's own software, from a UUID (PS3.5 B.2).
+IMPLEMENTATION_UID = "2.25.331088841275704441316202602279447577632"
+IMPLEMENTATION_VERSION = "SUMU"
+
+
+def file_head(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str) -> bytes:
+    """Return preamble, prefix and file meta information (PS3.10 7.1) for a data set that came by C-STORE."""
+    elements = (
+        struct.pack("<HH2sHI2s", 2, 1, b"OB", 0, 2, b"\0\1"),
+        _meta(0x0002, b"UI", sop_class_uid),
+        _meta(0x0003, b"UI", sop_instance_uid),
+        _meta(0x0010, b"UI", transfer_syntax_uid),
+        _meta(0x0012, b"UI", IMPLEMENTATION_UID),
+        _meta(0x0013, b"SH", IMPLEMENTATION_VERSION),
+        _meta(0x0016, b"AE", source_ae_title),
+    )
+    body = b"".join(elements)
+    return bytes(128) + b"DICM" + struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(body)) + body
+
+
+def _meta(element: int, vr: bytes, text: str) -> bytes:
+    value = text.encode("ascii", "replace")[:64]
+    value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
+    return struct.pack("<HH2sH", 2, element, vr, len(value)) + value
 
 
 class NotPart10(SumuError):

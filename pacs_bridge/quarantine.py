@@ -22,10 +22,11 @@ def set_down(
     actor: str,
     device_id: int | None = None,
     sop_instance_uid: str | None = None,
+    study_id: int | None = None,
 ) -> None:
     """Write why ``file_name`` lies in the quarantine folder, once; repeating it is harmless.
 
-    ``actor`` is who brought it, in the words of the audit chain.
+    ``actor`` is who brought it, in the words of the audit chain. With ``study_id`` the study's reader is told.
     """
     if session.scalar(select(Quarantined.id).where(Quarantined.file_name == file_name)) is not None:
         return
@@ -34,7 +35,8 @@ def set_down(
         Quarantined(
             at=now(),
             device_id=device_id,
-            sop_instance_uid=sop_instance_uid,
+            sop_instance_uid=sop_instance_uid[:64] if sop_instance_uid else None,
+            study_id=study_id,
             file_name=file_name,
             reason=reason,
             remedy=error.remedy,

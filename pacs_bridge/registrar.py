@@ -1,20 +1,21 @@
 """Gives every acknowledged instance its custody row, behind the acknowledgement and never in its way.
 
-The spool is the truth. The registrar walks it, writes rows in batches, and repeats whatever a crash or an absent database
-left undone. It runs as one thread of the node.
+The spool is the truth. The registrar walks it: each instance is examined in a process that may die of it, its text is
+compared with the character set that it declares, and its row is written, many in one transaction. What a crash or an absent
+database left undone is done at the next round.
 """
 
 from __future__ import annotations
 
-import queue
+import fcntl
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import structlog
 from sqlalchemy import select
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from core.clock import now
@@ -22,18 +23,21 @@ from core.database import Database
 from core.errors import SumuError
 from core.settings import Settings
 from core.tables import Association, Door
+from pacs_bridge.character_sets.detective import Detective
 from pacs_bridge.devices import AdmittedDevice, DeviceRegister, UnknownDevice
-from pacs_bridge.headers import facts_of, read_header
-from pacs_bridge.part10 import dataset_digest
+from pacs_bridge.examination.examined import Examined
+from pacs_bridge.examination.guard import Examiner
+from pacs_bridge.examination.limits import Limits
+from pacs_bridge.headers import InstanceFacts, facts_of
 from pacs_bridge.quarantine import set_down
-from pacs_bridge.registration import Arrival, Registered, register
-from pacs_bridge.spool import Spool, SpoolName
+from pacs_bridge.registration import Arrival, Registered, register_many
+from pacs_bridge.spool import AssociationNote, Spool, SpoolName
 
 log = structlog.get_logger("registrar")
 
-BATCH = 100
-#: A look into the spool even when nobody rang, for files that another process left.
-LONGEST_SLEEP_SECONDS = 5.0
+BATCH = 128
+#: Between two looks into an empty spool.
+PAUSE_SECONDS = 0.03
 
 
 class SameUidOtherBytes(SumuError):
@@ -56,183 +60,230 @@ class Unregistrable(SumuError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
-    """An association was accepted."""
+class _Entry:
+    """One file of the spool, ready for its row."""
 
-    association_id: str
+    name: str
+    came: SpoolName
     device: AdmittedDevice
-    address: str
-    at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """An association is over: ``released``, ``aborted`` or ``lost``."""
-
-    association_id: str
-    outcome: str
-    at: datetime
+    facts: InstanceFacts
+    arrival: Arrival
 
 
 class Registrar:
-    """The node's bookkeeper."""
+    """One machine's bookkeeper."""
 
-    def __init__(self, settings: Settings, database: Database, spool: Spool, devices: DeviceRegister, *, node: str) -> None:
-        self._node = node
-        self._settings, self._database, self._spool, self._devices = settings, database, spool, devices
-        self._events: queue.SimpleQueue[Opened | Ended] = queue.SimpleQueue()
-        self._bell = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="registrar", daemon=True)
-        self._waiting: list[Opened | Ended] = []
+    def __init__(self, settings: Settings, database: Database) -> None:
+        """Prepare; nothing is read or written yet."""
+        self._settings, self._database = settings, database
+        self._spool = Spool(settings.spool, receiver="registrar")
+        self._devices = DeviceRegister(database)
+        self._examiner = Examiner(Limits(**settings.examination.model_dump()))
+        self._detective = Detective(database)
+        self._known_associations: set[str] = set()
 
-    def start(self) -> None:
-        """End what an earlier node left open, then begin to work."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Register what is there and end."""
-        self._stopping.set()
-        self._bell.set()
-        self._thread.join(30)
-
-    def tell(self, event: Opened | Ended) -> None:
-        """Note what happened to an association."""
-        self._events.put(event)
-        self._bell.set()
-
-    def ring(self) -> None:
-        """Say that an instance was kept."""
-        self._bell.set()
-
-    def _work(self) -> None:
-        self._patiently(self._end_lost_associations)
-        while True:
-            self._bell.wait(LONGEST_SLEEP_SECONDS)
-            self._bell.clear()
-            self._patiently(self.catch_up)
-            if self._stopping.is_set() and self._events.empty():
-                return
-
-    def _patiently(self, step: Callable[[], None]) -> None:
-        """Repeat a step until the database lets it through."""
-        wait = 0.5
-        while True:
-            try:
-                step()
-                return
-            except DBAPIError as error:
-                log.warning("database_unreachable", error=str(error.orig), waits_seconds=wait, kept="what was acknowledged")
-                if self._stopping.wait(wait):
-                    return
-                wait = min(wait * 2, 30)
-
-    def catch_up(self) -> None:
-        """Bring the rows up to the spool and to what was told."""
-        while not self._events.empty():
-            self._waiting.append(self._events.get())
-        # Files first, ends after: an association that has ended has no instance left without a row.
+    def round(self) -> int:
+        """Bring the rows up to the spool, and return how many files and notes were done."""
+        # Ends before files: an association whose end was seen has no file that the look after it can miss.
+        notes = self._spool.notes()
         names = self._spool.names_without_custody()
+        if not notes and not names:
+            return 0
         with self._database.writing() as session:
-            for event in self._waiting:
-                if isinstance(event, Opened):
-                    self._open(session, event)
+            for _, note in notes:
+                if note.event == "opened":
+                    self._open(session, note)
         for start in range(0, len(names), BATCH):
             self._register(names[start : start + BATCH])
         with self._database.writing() as session:
-            for event in self._waiting:
-                if isinstance(event, Ended):
-                    self._end(session, event)
-        self._waiting.clear()
+            for _, note in notes:
+                if note.event == "started":
+                    self._end_lost(session, note)
+                elif note.event != "opened":
+                    self._end(session, note)
+        for name, _ in notes:
+            self._spool.strike(name)
+        return len(names) + len(notes)
 
-    def _end_lost_associations(self) -> None:
-        self.catch_up()
-        with self._database.writing() as session:
-            open_ones = select(Association).where(Association.node == self._node, Association.ended_at.is_(None))
-            for association in session.scalars(open_ones):
-                association.ended_at, association.outcome = now(), "lost"
+    def close(self) -> None:
+        """End the examining process."""
+        self._examiner.close()
 
-    def _open(self, session: Session, event: Opened) -> None:
-        if session.get(Association, event.association_id) is None:
+    # --- associations ---------------------------------------------------------------------------------------------------
+
+    def _open(self, session: Session, note: AssociationNote) -> None:
+        device = self._devices.all().get(note.ae_title)
+        if session.get(Association, note.association_id) is None:
             session.add(
                 Association(
-                    id=event.association_id,
-                    device_id=event.device.id,
-                    node=self._node,
-                    address=event.address,
-                    opened_at=event.at,
+                    id=note.association_id,
+                    device_id=device.id if device else None,
+                    node=f"{self._settings.machine}/{note.receiver}",
+                    address=note.address,
+                    opened_at=note.at,
                 )
             )
 
-    def _end(self, session: Session, event: Ended) -> None:
-        association = session.get(Association, event.association_id)
+    def _end(self, session: Session, note: AssociationNote) -> None:
+        association = session.get(Association, note.association_id)
         if association is not None and association.ended_at is None:
-            association.ended_at, association.outcome = event.at, event.outcome
+            association.ended_at, association.outcome = note.at, note.event
 
-    def _register(self, names: list[str]) -> None:
-        new: list[str] = []
-        done: list[str] = []
-        refused: list[str] = []
-        with self._database.writing() as session:
-            for name in names:
-                try:
-                    with session.begin_nested():
-                        outcome = self._register_one(session, name)
-                except FileNotFoundError:
-                    continue  # another node of this machine was faster
-                except SumuError as error:
-                    refused.append(name)
-                    self._quarantine(session, name, error)
-                except DataError as error:
-                    refused.append(name)
-                    self._quarantine(session, name, Unregistrable(error))
-                else:
-                    (done if outcome is Registered.REPEAT else new).append(name)
-        for name in new:
-            self._spool.hold(name)
-        for name in done:
-            self._spool.release(name)
-        for name in refused:
-            self._spool.set_aside(name, self._settings.quarantine)
+    def _end_lost(self, session: Session, note: AssociationNote) -> None:
+        """A node that starts has nothing open: what its predecessor left open is lost."""
+        node = f"{self._settings.machine}/{note.receiver}"
+        left_open = select(Association).where(
+            Association.node == node, Association.ended_at.is_(None), Association.opened_at <= note.at
+        )
+        for association in session.scalars(left_open):
+            association.ended_at, association.outcome = now(), "lost"
 
-    def _register_one(self, session: Session, name: str) -> Registered:
+    # --- instances ------------------------------------------------------------------------------------------------------
+
+    def _register(self, names: Sequence[str]) -> None:
+        verdicts = self._examiner.examine_many([self._spool.new / name for name in names])
+        entries, refused = list[_Entry](), list[tuple[str, SumuError]]()
+        for name, verdict in zip(names, verdicts, strict=True):
+            if not (self._spool.new / name).exists():
+                continue
+            try:
+                entries.append(self._entry(name, verdict))
+            except SumuError as error:
+                refused.append((name, error))
+        if refused:
+            with self._database.writing() as session:
+                for name, reason in refused:
+                    self._quarantine(session, name, reason)
+            for name, _ in refused:
+                self._spool.set_aside(name, self._settings.quarantine)
+        try:
+            self._write(entries)
+        except (DataError, IntegrityError):
+            # One of them does not fit, or another machine was faster with one: find it by writing them one by one.
+            for entry in entries:
+                self._write_alone(entry)
+
+    def _entry(self, name: str, verdict: Examined | SumuError) -> _Entry:
+        if isinstance(verdict, SumuError):
+            raise verdict
         came = SpoolName.parse(name)
         device = self._devices.all().get(came.ae_title)
         if device is None:  # dismissed between acknowledgement and now
             raise UnknownDevice(came.ae_title, "an earlier association")
-        path = self._spool.path(name)
-        facts = facts_of(read_header(path), county_timezone=self._settings.county.timezone)
-        digest = dataset_digest(path)
-        if session.get(Association, came.association_id) is None:
-            session.add(
-                Association(
-                    id=came.association_id,
-                    device_id=device.id,
-                    node=f"{self._settings.machine}/{came.receiver}",
-                    address="",
-                    opened_at=came.received_at,
-                )
-            )
-            session.flush()
+        looked = self._detective.look(verdict, device)
+        facts = facts_of(looked.examined, county_timezone=self._settings.county.timezone)
         arrival = Arrival(
             door=Door.C_STORE,
             organisation_id=device.organisation_id,
             received_at=came.received_at,
-            size=digest.size,
-            sha256=digest.sha256,
+            size=came.size,
+            sha256=came.sha256,
             machine=self._settings.machine,
             device_id=device.id,
             association_id=came.association_id,
             spool_name=name,
+            repair_character_set=looked.repair_from,
         )
-        outcome, instance = register(session, facts, arrival)
-        if outcome is Registered.CONFLICT:
-            raise SameUidOtherBytes(facts.sop_instance_uid)
-        if outcome is Registered.REPEAT and instance.spool_name == name:
-            return Registered.NEW  # a crash came between the row and the move: only the move is left to do
-        return outcome
+        return _Entry(name=name, came=came, device=device, facts=facts, arrival=arrival)
 
-    def _quarantine(self, session: Session, name: str, error: SumuError) -> None:
+    def _write(self, entries: Sequence[_Entry]) -> None:
+        """Write the rows of some files in one transaction, then move the files to where their rows say."""
+        if not entries:
+            return
+        hold, release, aside = list[str](), list[str](), list[str]()
+        with self._database.writing() as session:
+            self._add_unknown_associations(session, entries)
+            outcomes = register_many(session, [(entry.facts, entry.arrival) for entry in entries])
+            for entry, (outcome, instance) in zip(entries, outcomes, strict=True):
+                if outcome is Registered.CONFLICT:
+                    error = SameUidOtherBytes(entry.facts.sop_instance_uid)
+                    self._quarantine(session, entry.name, error, uid=entry.facts.sop_instance_uid, study_id=instance.study_id)
+                    aside.append(entry.name)
+                elif outcome is Registered.REPEAT and instance.spool_name != entry.name:
+                    release.append(entry.name)
+                else:  # a repeat of its own name: a crash came between the row and the move
+                    hold.append(entry.name)
+            self._detective.write(session)
+        for name in hold:
+            self._spool.hold(name)
+        for name in release:
+            self._spool.release(name)
+        for name in aside:
+            self._spool.set_aside(name, self._settings.quarantine)
+
+    def _write_alone(self, entry: _Entry) -> None:
+        try:
+            self._write([entry])
+        except IntegrityError:  # another machine wrote the same UID in this moment; now its row is there
+            self._write([entry])
+        except DataError as error:
+            with self._database.writing() as session:
+                self._quarantine(session, entry.name, Unregistrable(error), uid=entry.facts.sop_instance_uid)
+            self._spool.set_aside(entry.name, self._settings.quarantine)
+
+    def _add_unknown_associations(self, session: Session, entries: Sequence[_Entry]) -> None:
+        """Give rows to associations whose notes a power cut took."""
+        wanted = {
+            entry.came.association_id: entry for entry in entries if entry.came.association_id not in self._known_associations
+        }
+        if not wanted:
+            return
+        there = set(session.scalars(select(Association.id).where(Association.id.in_(wanted))))
+        for association_id, entry in wanted.items():
+            if association_id not in there:
+                session.add(
+                    Association(
+                        id=association_id,
+                        device_id=entry.device.id,
+                        node=f"{self._settings.machine}/{entry.came.receiver}",
+                        address="",
+                        opened_at=entry.came.received_at,
+                    )
+                )
+        session.flush()
+        self._known_associations = set(wanted) if len(self._known_associations) > 1000 else self._known_associations | set(wanted)
+
+    def _quarantine(
+        self, session: Session, name: str, error: SumuError, *, uid: str | None = None, study_id: int | None = None
+    ) -> None:
         came = SpoolName.parse(name)
         device = self._devices.all().get(came.ae_title)
-        set_down(session, name, error, actor=f"device:{came.ae_title}", device_id=device.id if device else None)
+        set_down(
+            session, name, error, actor=f"device:{came.ae_title}", device_id=device.id if device else None,
+            sop_instance_uid=uid, study_id=study_id,
+        )  # fmt: skip
+
+
+def run_registrar(settings: Settings) -> None:
+    """Keep the books of this machine until told to stop (SIGTERM or SIGINT). A second one waits for the first to end."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    Spool(settings.spool, receiver="registrar")
+    with (settings.spool / "registrar.lock").open("w") as lock:
+        while not stopping.is_set():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                stopping.wait(1)
+        database = Database(settings.database_address)
+        registrar = Registrar(settings, database)
+        _work(registrar, stopping)
+        registrar.close()
+        database.close()
+
+
+def _work(registrar: Registrar, stopping: threading.Event) -> None:
+    wait = 0.5
+    while not stopping.is_set():
+        try:
+            pause = 0.0 if registrar.round() else PAUSE_SECONDS
+            wait = 0.5
+        except DBAPIError as error:
+            log.warning("database_unreachable", error=str(error.orig), waits_seconds=wait, kept="what was acknowledged")
+            pause, wait = wait, min(wait * 2, 30)
+        except SumuError as error:
+            log.error("registrar_waits", reason=str(error.args[0]), remedy=error.remedy, waits_seconds=wait)
+            pause, wait = wait, min(wait * 2, 30)
+        stopping.wait(pause)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -31,6 +32,8 @@ class Arrival:
     spool_name: str | None = None
     #: Set when the archive holds it already.
     archive_id: str | None = None
+    #: What its text truly is, where the archive shall get a repaired copy.
+    repair_character_set: str | None = None
 
 
 class Registered(StrEnum):
@@ -46,49 +49,81 @@ class Registered(StrEnum):
 
 def register(session: Session, facts: InstanceFacts, arrival: Arrival) -> tuple[Registered, Instance]:
     """Write the rows of one arrival and return what became of it, with the custody row that holds its UID."""
-    known = session.scalar(select(Instance).where(Instance.sop_instance_uid == facts.sop_instance_uid))
-    if known is not None:
-        if known.sha256 != arrival.sha256:
-            return Registered.CONFLICT, known
-        if known.spool_name != arrival.spool_name or arrival.spool_name is None:
-            known.repeats += 1
-        return Registered.REPEAT, known
-    study = _study(session, facts, arrival)
-    instance = Instance(
-        study_id=study.id,
-        sop_instance_uid=facts.sop_instance_uid,
-        sop_class_uid=facts.sop_class_uid,
-        series_instance_uid=facts.series_instance_uid,
-        transfer_syntax_uid=facts.transfer_syntax_uid,
-        modality=facts.modality,
-        instance_number=facts.instance_number,
-        frames=facts.frames,
-        size=arrival.size,
-        sha256=arrival.sha256,
-        door=arrival.door,
-        device_id=arrival.device_id,
-        association_id=arrival.association_id,
-        machine=arrival.machine,
-        spool_name=arrival.spool_name,
-        archive_id=arrival.archive_id,
-        received_at=arrival.received_at,
-        next_try_at=arrival.received_at,
-    )
-    if arrival.archive_id is not None:  # its bytes were read from the archive itself: nothing to deliver or compare
-        instance.state = CustodyState.COMPARED
-        instance.delivered_at = instance.compared_at = arrival.received_at
-    session.add(instance)
+    return register_many(session, [(facts, arrival)])[0]
+
+
+def register_many(session: Session, arrivals: Sequence[tuple[InstanceFacts, Arrival]]) -> list[tuple[Registered, Instance]]:
+    """Write the rows of many arrivals, in a handful of statements, and return what became of each."""
+    books = _Books(session, [facts for facts, _ in arrivals])
+    outcomes = [books.enter(facts, arrival) for facts, arrival in arrivals]
     session.flush()
-    return Registered.NEW, instance
+    return outcomes
 
 
-def _study(session: Session, facts: InstanceFacts, arrival: Arrival) -> Study:
-    study = session.scalar(select(Study).where(Study.study_instance_uid == facts.study_instance_uid))
-    if study is None:
+class _Books:
+    """The rows that some arrivals touch, read once."""
+
+    def __init__(self, session: Session, facts: Sequence[InstanceFacts]) -> None:
+        self._session = session
+        uids = {fact.sop_instance_uid for fact in facts}
+        studies = {fact.study_instance_uid for fact in facts}
+        self._instances = {
+            row.sop_instance_uid: row for row in session.scalars(select(Instance).where(Instance.sop_instance_uid.in_(uids)))
+        }
+        self._studies = {
+            row.study_instance_uid: row for row in session.scalars(select(Study).where(Study.study_instance_uid.in_(studies)))
+        }
+        self._patients: dict[tuple[int, str], Patient] = {}
+
+    def enter(self, facts: InstanceFacts, arrival: Arrival) -> tuple[Registered, Instance]:
+        """Write one arrival."""
+        known = self._instances.get(facts.sop_instance_uid)
+        if known is not None:
+            if known.sha256 != arrival.sha256:
+                return Registered.CONFLICT, known
+            if known.spool_name != arrival.spool_name or arrival.spool_name is None:
+                known.repeats += 1
+            return Registered.REPEAT, known
+        study = self._studies.get(facts.study_instance_uid) or self._new_study(facts, arrival)
+        instance = Instance(
+            study=study,
+            sop_instance_uid=facts.sop_instance_uid,
+            sop_class_uid=facts.sop_class_uid,
+            series_instance_uid=facts.series_instance_uid,
+            transfer_syntax_uid=facts.transfer_syntax_uid,
+            modality=facts.modality,
+            instance_number=facts.instance_number,
+            frames=facts.frames,
+            size=arrival.size,
+            sha256=arrival.sha256,
+            door=arrival.door,
+            device_id=arrival.device_id,
+            association_id=arrival.association_id,
+            machine=arrival.machine,
+            spool_name=arrival.spool_name,
+            archive_id=arrival.archive_id,
+            repair_character_set=arrival.repair_character_set,
+            received_at=arrival.received_at,
+            next_try_at=arrival.received_at,
+            repeats=0,
+        )
+        if arrival.archive_id is not None:  # its bytes were read from the archive itself: nothing to deliver or compare
+            instance.state = CustodyState.COMPARED
+            instance.delivered_at = instance.compared_at = arrival.received_at
+        self._session.add(instance)
+        self._instances[facts.sop_instance_uid] = instance
+        if arrival.door is not Door.OURS:  # our own report about the study is no news of the study
+            study.state = STUDY.next(study.state, StudyEvent.INSTANCE)
+            study.reported_at = None  # whatever was signed did not know this image
+            study.instance_count += 1
+            study.last_received_at = max(study.last_received_at, arrival.received_at)
+        return Registered.NEW, instance
+
+    def _new_study(self, facts: InstanceFacts, arrival: Arrival) -> Study:
         study = Study(
             study_instance_uid=facts.study_instance_uid,
             organisation_id=arrival.organisation_id,
-            patient_id=_patient(session, facts, arrival.organisation_id).id,
+            patient=self._patient(facts, arrival.organisation_id),
             accession_number=facts.accession_number,
             description=facts.description,
             body_part=facts.body_part,
@@ -98,34 +133,32 @@ def _study(session: Session, facts: InstanceFacts, arrival: Arrival) -> Study:
             requested_urgency=facts.urgency,
             instance_count=0,
             state=STUDY.start,
+            revision=0,
             first_received_at=arrival.received_at,
             last_received_at=arrival.received_at,
         )
         study.rank_as(facts.urgency)
-        session.add(study)
-        session.flush()
-    if arrival.door is Door.OURS:  # our own report about the study is no news of the study
+        self._session.add(study)
+        self._studies[facts.study_instance_uid] = study
         return study
-    study.state = STUDY.next(study.state, StudyEvent.INSTANCE)
-    study.reported_at = None  # whatever was signed did not know this image
-    study.instance_count += 1
-    study.last_received_at = max(study.last_received_at, arrival.received_at)
-    return study
 
-
-def _patient(session: Session, facts: InstanceFacts, organisation_id: int) -> Patient:
-    """Return the organisation's patient of this identifier; without one, each study has a patient of its own."""
-    identifier = facts.patient_identifier or f"study:{facts.study_instance_uid}"[:64]
-    patient = session.scalar(select(Patient).where(Patient.organisation_id == organisation_id, Patient.identifier == identifier))
-    if patient is None:
-        patient = Patient(
-            organisation_id=organisation_id,
-            identifier=identifier,
-            name=facts.patient_name,
-            name_latin=facts.patient_name_latin,
-            sex=facts.sex,
-            birth_date=facts.birth_date,
+    def _patient(self, facts: InstanceFacts, organisation_id: int) -> Patient:
+        """Return the organisation's patient of this identifier; without one, each study has a patient of its own."""
+        identifier = facts.patient_identifier or f"study:{facts.study_instance_uid}"[:64]
+        if (organisation_id, identifier) in self._patients:
+            return self._patients[organisation_id, identifier]
+        patient = self._session.scalar(
+            select(Patient).where(Patient.organisation_id == organisation_id, Patient.identifier == identifier)
         )
-        session.add(patient)
-        session.flush()
-    return patient
+        if patient is None:
+            patient = Patient(
+                organisation_id=organisation_id,
+                identifier=identifier,
+                name=facts.patient_name,
+                name_latin=facts.patient_name_latin,
+                sex=facts.sex,
+                birth_date=facts.birth_date,
+            )
+            self._session.add(patient)
+        self._patients[organisation_id, identifier] = patient
+        return patient

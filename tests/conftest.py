@@ -103,7 +103,7 @@ def make_county(database: Database) -> County:
         far = Organisation(level=Level.TOWNSHIP, code="FAR", name_zh="远苏木卫生院", name_en="Far Township", parent_id=county.id)
         session.add_all([near, far])
         session.flush()
-        device = Device(organisation_id=near.id, ae_title="TOWNSHIP_DR", name="DR", admitted_at=now())
+        device = Device(organisation_id=near.id, ae_title="TOWNSHIP_DR", name="DR", plain=True, admitted_at=now())
         secret = hash_password(PASSWORD)
         people = [
             User(

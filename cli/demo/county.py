@@ -35,7 +35,7 @@ def settle_county(session: Session) -> list[Account]:
         (CART, bayan, "心电与超声推车"),
         (CENTRE, centre, "CT、磁共振与病理扫描"),
     ):
-        session.add(Device(ae_title=ae_title, organisation_id=home.id, name=name, admitted_at=now()))
+        session.add(Device(ae_title=ae_title, organisation_id=home.id, name=name, plain=True, admitted_at=now()))
     accounts = []
     for username, name, role, home in (
         ("doctor", "其其格", Role.DOCTOR, county),

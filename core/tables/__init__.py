@@ -3,9 +3,10 @@
 from core.tables.archive import ArchiveCursor
 from core.tables.audit import AuditEvent
 from core.tables.base import Base
-from core.tables.custody import Association, Door, Instance, Quarantined
+from core.tables.custody import Association, CharacterSetSighting, Commitment, Door, Instance, Quarantined
 from core.tables.films import FilmGrant, FilmVisit, VisitOutcome
-from core.tables.organisations import Device, Level, Organisation
+from core.tables.orders import Order, OrderSource, PerformedStep
+from core.tables.organisations import Device, Level, Organisation, RefusedCaller
 from core.tables.people import Role, SignIn, User, UserRole
 from core.tables.prereads import Finding, Measurement, PreRead, Verdict
 from core.tables.reports import Report, ReportVersion
@@ -16,6 +17,8 @@ __all__ = [
     "Association",
     "AuditEvent",
     "Base",
+    "CharacterSetSighting",
+    "Commitment",
     "Device",
     "Door",
     "FilmGrant",
@@ -24,10 +27,14 @@ __all__ = [
     "Instance",
     "Level",
     "Measurement",
+    "Order",
+    "OrderSource",
     "Organisation",
     "Patient",
+    "PerformedStep",
     "PreRead",
     "Quarantined",
+    "RefusedCaller",
     "Report",
     "ReportVersion",
     "Role",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import BigInteger, ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from core.tables.base import Base, Key, words
+from core.tables.base import Base, Key, Sha256, words
 
 
 class Level(StrEnum):
@@ -36,7 +36,7 @@ class Organisation(Base):
 
 
 class Device(Base):
-    """A machine that may push to the node, known by its AE title."""
+    """A machine that may call the node, known by its AE title."""
 
     __tablename__ = "devices"
 
@@ -46,8 +46,54 @@ class Device(Base):
     name: Mapped[str] = mapped_column(String(128))
     #: The one address that the device calls from; None: any.
     address: Mapped[str | None] = mapped_column(String(64))
+    #: Port on which the device itself listens at that address: for what it fetches, and for reports about commitment.
+    port: Mapped[int | None]
+    #: It may call without TLS. Otherwise only its own certificate opens an association.
+    plain: Mapped[bool] = mapped_column(default=False)
+    #: The certificate that it shows, PEM.
+    certificate: Mapped[str | None] = mapped_column(Text)
+    #: SHA-256 of the same (DER).
+    certificate_sha256: Mapped[Sha256 | None] = mapped_column(index=True)
+    #: SHA-256 of the token that it shows at the HTTPS doors, or as passcode of its user identity (PS3.7 D.3.3.7).
+    token_hash: Mapped[Sha256 | None] = mapped_column(unique=True)
+
+    may_store: Mapped[bool] = mapped_column(default=True)
+    #: It may ask for its modality worklist and tell how steps go on.
+    may_ask_worklist: Mapped[bool] = mapped_column(default=True)
+    #: It may search and fetch what its organisation and those below it examined.
+    may_query: Mapped[bool] = mapped_column(default=False)
+    #: It is a township's edge node: it brings what other devices of its organisation sent.
+    may_forward: Mapped[bool] = mapped_column(default=False)
+
+    #: Specific Character Set (0008,0005) in which worklist answers reach it; what it cannot show is written in pinyin.
+    worklist_character_set: Mapped[str] = mapped_column(String(64), default="GB18030")
+    #: What its text truly is, whatever it declares; set by a person who looked.
+    character_set_rule: Mapped[str | None] = mapped_column(String(64))
+    #: Larger instances are refused; None: any size.
+    max_instance_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    #: More in one minute are refused until the next; None: any number.
+    max_instances_per_minute: Mapped[int | None]
+
     admitted_at: Mapped[datetime]
     #: Set when the device is shut out; it is refused from then on.
     dismissed_at: Mapped[datetime | None]
 
     organisation: Mapped[Organisation] = relationship()
+
+
+class RefusedCaller(Base):
+    """A machine that called and was not let in: an administrator admits it from this list, or leaves it."""
+
+    __tablename__ = "refused_callers"
+    __table_args__ = (UniqueConstraint("ae_title", "address"),)
+
+    id: Mapped[Key]
+    ae_title: Mapped[str] = mapped_column(String(16))
+    address: Mapped[str] = mapped_column(String(64))
+    certificate_sha256: Mapped[Sha256 | None]
+    #: Why the last call was refused, and what to do about it.
+    reason: Mapped[str] = mapped_column(String(512))
+    remedy: Mapped[str] = mapped_column(String(512))
+    calls: Mapped[int] = mapped_column(default=1)
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime] = mapped_column(index=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from core.lifecycles.study import STUDY, StudyState
@@ -41,6 +41,8 @@ class Patient(Base):
     name: Mapped[str] = mapped_column(String(256), index=True)
     #: The alphabetic group, or pinyin made from the name: for search.
     name_latin: Mapped[str] = mapped_column(String(256), index=True)
+    #: The name's characters, pinyin and initials as one text, for search.
+    search_words: Mapped[str] = mapped_column(Text, default="")
     sex: Mapped[str] = mapped_column(String(1), default="")
     birth_date: Mapped[date | None]
 
@@ -75,6 +77,8 @@ class Study(Base):
     urgency_rank: Mapped[int] = mapped_column(default=Urgency.ROUTINE.rank)
 
     instance_count: Mapped[int] = mapped_column(default=0)
+    #: Instances that the device itself said it made (MPPS, commitment); None where it did not say.
+    expected_instances: Mapped[int | None]
     first_received_at: Mapped[datetime]
     last_received_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]

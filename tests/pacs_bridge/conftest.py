@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pydicom
@@ -19,6 +21,7 @@ from pynetdicom import AE, _config
 
 from core.database import Database
 from core.settings import Settings
+from pacs_bridge.registrar import Registrar
 from tests.conftest import County
 
 ROOT = Path(__file__).parents[2]
@@ -89,10 +92,32 @@ def echo(settings: Settings, ae_title: str = "TOWNSHIP_DR") -> bool:
 
 @pytest.fixture
 def node(settings: Settings, county: County, database: Database) -> Iterator[RunningNode]:
-    """A running node that knows the small county's device."""
-    running = RunningNode(settings)
-    yield running
-    running.stop()
+    """A running node that knows the small county's device, and a registrar that keeps its books."""
+    with books_kept(settings, database):
+        running = RunningNode(settings)
+        yield running
+        running.stop()
+
+
+@contextmanager
+def books_kept(settings: Settings, database: Database) -> Iterator[None]:
+    """Run a registrar in a thread while the block lasts; when it ends, everything acknowledged has its row."""
+    registrar, stopping = Registrar(settings, database), threading.Event()
+
+    def work() -> None:
+        while not stopping.is_set():
+            if not registrar.round():
+                stopping.wait(0.02)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+        registrar.round()
+        registrar.close()
 
 
 @pytest.fixture

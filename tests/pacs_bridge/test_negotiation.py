@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pynetdicom import AE, AllStoragePresentationContexts, build_context
 
-from pacs_bridge.node import TRANSFER_SYNTAXES
+from pacs_bridge.receiving import TRANSFER_SYNTAXES
 from tests.pacs_bridge.conftest import RunningNode
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

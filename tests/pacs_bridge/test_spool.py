@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,29 +16,32 @@ from pydicom.data import get_testdata_file
 
 from core.clock import now
 from pacs_bridge.part10 import DatasetDigest, NotPart10, dataset_digest
-from pacs_bridge.spool import Spool, SpoolFull, SpoolName
+from pacs_bridge.spool import ArrivingFile, Spool, SpoolFull, SpoolName
 
 CT = Path(str(get_testdata_file("CT_small.dcm")))
 
 
-def arrived(spool: Spool, content: bytes = b"x") -> Path:
-    path = spool.arriving / "tmp1"
-    path.write_bytes(content)
-    return path
+def arrived(spool: Spool, content: bytes = b"x") -> ArrivingFile:
+    file = spool.begin(b"head")
+    file.write(content)
+    return file
 
 
-@given(ae_title=st.text(min_size=1, max_size=16).filter(lambda text: "\x00" not in text))
+@given(ae_title=st.text(min_size=1, max_size=16, alphabet=st.characters(max_codepoint=0xFFFF, exclude_characters="\x00")))
 def test_a_name_tells_what_it_was_made_from_whatever_the_ae_title(ae_title: str) -> None:
     try:
         ae_title.encode()
     except UnicodeEncodeError:
         return
-    made = SpoolName(received_at=now(), association_id="a1", ae_title=ae_title, receiver="node-1")
+    made = SpoolName(
+        received_at=now(), association_id=uuid.uuid4().hex, ae_title=ae_title, receiver="node-1", sha256="ab" * 32, size=2**40
+    )
     name = str(made)
     assert "/" not in name
     assert len(name) < 255
     read = SpoolName.parse(name)
-    assert (read.association_id, read.ae_title, read.receiver) == ("a1", ae_title, "node-1")
+    assert (read.association_id, read.ae_title, read.receiver) == (made.association_id, ae_title, "node-1")
+    assert (read.sha256, read.size) == (made.sha256, made.size)
     assert abs(read.received_at - made.received_at) < timedelta(microseconds=2)
 
 
@@ -49,13 +54,14 @@ def test_names_sort_by_the_time_of_receipt(tmp_path: Path) -> None:
 def test_every_move_may_be_repeated(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
     name = spool.keep(arrived(spool, b"content"), association_id="a", ae_title="DR")
+    assert SpoolName.parse(name).sha256 == hashlib.sha256(b"content").hexdigest()
     for _ in range(2):
         spool.hold(name)
     assert spool.names_without_custody() == []
-    assert spool.path(name).read_bytes() == b"content"
+    assert spool.path(name).read_bytes() == b"headcontent"
     for _ in range(2):
         spool.set_aside(name, tmp_path / "quarantine")
-    assert (tmp_path / "quarantine" / name).read_bytes() == b"content"
+    assert (tmp_path / "quarantine" / name).read_bytes() == b"headcontent"
     for _ in range(2):
         spool.release(name)
 
@@ -66,6 +72,39 @@ def test_a_new_node_drops_only_what_nobody_was_told_of(tmp_path: Path) -> None:
     arrived(spool)
     assert spool.clear_arriving() == 1
     assert spool.names_without_custody() == [kept]
+
+
+def test_notes_of_associations_are_read_in_order_until_they_are_struck_out(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, receiver="node-1")
+    spool.note("opened", association_id="a", ae_title="DR", address="10.0.0.1")
+    spool.note("released", association_id="a", ae_title="DR", address="10.0.0.1")
+    (first, opened), (second, released) = spool.notes()
+    assert (opened.event, opened.association_id, opened.ae_title, opened.address, opened.receiver) == (
+        "opened", "a", "DR", "10.0.0.1", "node-1",
+    )  # fmt: skip
+    assert released.event == "released"
+    for _ in range(2):
+        spool.strike(first)
+    assert [name for name, _ in spool.notes()] == [second]
+
+
+def test_a_note_that_a_power_cut_left_empty_stops_nothing(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.note("opened", association_id="a")
+    ((name, _),) = spool.notes()
+    (spool.associations / name).write_bytes(b"")
+    assert [note.event for _, note in spool.notes()] == ["lost"]
+
+
+def test_many_threads_share_the_syncs_of_one_folder(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+
+    def keep(number: int) -> str:
+        return spool.keep(arrived(spool, b"%d" % number), association_id="a", ae_title="DR")
+
+    with ThreadPoolExecutor(8) as threads:
+        names = list(threads.map(keep, range(64)))
+    assert sorted(names) == spool.names_without_custody()
 
 
 def test_a_crowded_disk_is_refused_before_it_is_full(tmp_path: Path) -> None:
