@@ -30,8 +30,13 @@ class ProcessKind(StrEnum):
     WEB = "web"
 
 
+#: Receiving comes first: what can wait behind an acknowledgement gives way where processors are few (nice(2)).
+_GIVES_WAY = {ProcessKind.REGISTRAR: 5, ProcessKind.WORKER: 10, ProcessKind.ARCHIVE: 5}
+
+
 def run(kind: ProcessKind, settings: Settings, *, name: str) -> None:
     """Run one process in the foreground until SIGTERM. ``name`` tells workers of one machine apart."""
+    os.nice(_GIVES_WAY.get(kind, 0))
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout)
     _RUN[kind](settings, name)
 
@@ -103,7 +108,7 @@ def _worker(settings: Settings, name: str) -> None:
         return len(settled) + len(opened) + enqueue_waiting(database, reader.enqueue)
 
     rounds = [
-        threading.Thread(target=_repeat, args=(courier.round, 0.1, stopping), name="deliver"),
+        threading.Thread(target=_repeat, args=(courier.round, 0.03, stopping), name="deliver"),
         threading.Thread(target=_repeat, args=(settle, 0.3, stopping), name="settle"),
     ]
     for thread in rounds:

@@ -1,17 +1,20 @@
 """From the spool into the archive: store, read back, compare hashes, and only then let the spool's copy go.
 
 The custody rows are the queue. Tries never end; the wait between them doubles up to a limit. An instance that the archive
-refuses as broken is set aside with the archive's reason, and the others go on.
+refuses as broken is set aside with the archive's reason. One during whose delivery the archive dies is suspected: it is
+tried once more, alone, and if the archive dies again, never again. The others go on.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from core.clock import now
@@ -20,15 +23,22 @@ from core.errors import SumuError
 from core.lifecycles.custody import CUSTODY, CustodyEvent, CustodyState
 from core.settings import Settings
 from core.tables import Device, Instance, Study
-from pacs_bridge.archive import Archive, ArchiveRefused, NotInArchive
+from pacs_bridge.archive import Archive, ArchiveDied, ArchiveRefused, ArchiveUnreachable, NotInArchive
 from pacs_bridge.quarantine import set_down
 from pacs_bridge.spool import Spool
 
 log = structlog.get_logger("delivery")
 
-BATCH = 64
+#: Instances under way at once, most of them waiting for a hand.
+UNDER_WAY = 64
+#: How long a round waits for its hands before it writes down what they have done.
+ROUND_SECONDS = 0.03
+#: While there is always something to deliver, comparing still gets its turn.
+COMPARE_EVERY_SECONDS = 3.0
 #: While a courier holds an instance, nobody else takes it for so long.
-LEASE = timedelta(seconds=120)
+LEASE = timedelta(seconds=600)
+#: Deaths of the archive after which an instance is not tried again.
+MOST_DEATHS = 2
 
 
 class ArchiveDiffers(SumuError):
@@ -48,16 +58,23 @@ class FileVanished(SumuError):
         super().__init__(f"The spool no longer holds {name}.", remedy="Check the spool's disk; ask the device to send again.")
 
 
+class ArchiveKiller(SumuError):
+    """The archive died of this instance twice, the second time with nothing else under way."""
+
+    def __init__(self, sop_instance_uid: str) -> None:
+        super().__init__(
+            f"The archive died {MOST_DEATHS} times while it took {sop_instance_uid}.",
+            remedy="Do not open it with other programs; have the device send the study again, and report the file.",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Errand:
     """One instance to bring to the archive."""
 
     instance_id: int
     sop_instance_uid: str
-    sha256: str
     spool_name: str
-    archive_id: str | None
-    tries: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,115 +82,204 @@ class Result:
     """What came of an errand."""
 
     errand: Errand
-    events: tuple[CustodyEvent, ...]
+    event: CustodyEvent | None = None
     archive_id: str | None = None
     error: Exception | None = None
 
 
 class Courier:
-    """Delivers what lies in this machine's spool."""
+    """Delivers what lies in this machine's spool. One thread calls :meth:`round`."""
 
     def __init__(self, settings: Settings, database: Database, archive: Archive) -> None:
         self._settings, self._database, self._archive = settings, database, archive
-        self._spool = Spool(settings.spool)
+        self._spool = Spool(settings.spool, receiver="courier")
         self._hands = ThreadPoolExecutor(settings.delivery.parallel, thread_name_prefix="courier")
+        self._under_way: set[Future[Result]] = set()
+        self._compared_at = time.monotonic()
+        self._archive_away = False
 
     def round(self) -> int:
-        """Deliver a batch and return how many instances moved on."""
-        errands = self._take()
-        if not errands:
+        """Hand out what is due and write down what was done; return how many instances moved on or are under way."""
+        if self._archive_away and not self._under_way and not self._archive.answers():
             return 0
-        results = list(self._hands.map(self._run, errands))
-        with self._database.writing() as session:
-            for result in results:
-                self._note(session, result)
-        for result in results:
-            self._tidy(result)
-        return sum(1 for result in results if result.events)
+        self._archive_away = False
+        room = UNDER_WAY - len(self._under_way)
+        if room >= UNDER_WAY // 2:
+            for errand in self._take(self._due().where(Instance.deaths == 0), room):
+                self._under_way.add(self._hands.submit(self._deliver, errand))
+        moved = self._collect()
+        if not self._under_way:
+            moved += self._try_a_suspect()
+        if not self._under_way or time.monotonic() - self._compared_at > COMPARE_EVERY_SECONDS:
+            moved += self._compare()
+        return moved + len(self._under_way)
 
     def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for what is under way and write it down."""
+        while self._under_way:
+            self._collect()
         self._hands.shutdown()
 
-    def _take(self) -> list[Errand]:
-        moment = now()
-        query = (
+    # --- deliver --------------------------------------------------------------------------------------------------------
+
+    def _due(self) -> Select[Instance]:
+        return (
             select(Instance)
             .join(Study)
             .where(
-                Instance.state.in_((CustodyState.RECEIVED, CustodyState.DELIVERED)),
-                Instance.next_try_at <= moment,
+                Instance.state == CustodyState.RECEIVED,
+                Instance.next_try_at <= now(),
                 Instance.machine == self._settings.machine,
                 Instance.spool_name.is_not(None),
             )
             .order_by(Study.urgency_rank, Instance.received_at)
-            .limit(BATCH)
             .with_for_update(of=Instance, skip_locked=True)
         )
-        with self._database.writing() as session:
-            due = list(session.scalars(query))
-            for instance in due:
-                instance.next_try_at = moment + LEASE
-        return [
-            Errand(
-                instance_id=instance.id,
-                sop_instance_uid=instance.sop_instance_uid,
-                sha256=instance.sha256,
-                spool_name=instance.spool_name or "",
-                archive_id=instance.archive_id if instance.state is CustodyState.DELIVERED else None,
-                tries=instance.tries,
-            )
-            for instance in due
-        ]
 
-    def _run(self, errand: Errand) -> Result:
-        archive_id, events = errand.archive_id, list[CustodyEvent]()
+    def _take(self, due: Select[Instance], count: int) -> list[Errand]:
+        with self._database.reading() as session:  # a look costs nobody a lock
+            if session.scalar(due.with_only_columns(Instance.id).limit(1)) is None:
+                return []
+        with self._database.writing() as session:
+            taken = list(session.scalars(due.limit(count)))
+            for instance in taken:
+                instance.next_try_at = now() + LEASE
+            return [
+                Errand(
+                    instance_id=instance.id,
+                    sop_instance_uid=instance.sop_instance_uid,
+                    spool_name=instance.spool_name or "",
+                )
+                for instance in taken
+            ]
+
+    def _deliver(self, errand: Errand) -> Result:
         try:
-            if archive_id is None:
-                try:
-                    file = self._spool.path(errand.spool_name).open("rb")
-                except FileNotFoundError:
-                    raise FileVanished(errand.spool_name) from None
-                with file:
-                    archive_id = self._archive.store(file)
-                events.append(CustodyEvent.DELIVER)
-            theirs = self._archive.digest(archive_id)
-        except NotInArchive as error:
-            return Result(errand=errand, events=(*events, CustodyEvent.VANISH), error=error)
+            with self._file(errand).open("rb") as file:
+                archive_id = self._archive.store(file)
+        except FileNotFoundError:
+            return Result(errand=errand, event=CustodyEvent.REFUSE, error=FileVanished(errand.spool_name))
         except ArchiveRefused as error:
             # 400 is Orthanc's word for a file that it cannot parse; anything else may pass (disk full, restart).
-            final = error.status == 400 and archive_id is None
-            return Result(
-                errand=errand, events=(CustodyEvent.REFUSE,) if final else tuple(events), archive_id=archive_id, error=error
-            )
-        except FileVanished as error:
-            return Result(errand=errand, events=(CustodyEvent.REFUSE,), error=error)
+            return Result(errand=errand, event=CustodyEvent.REFUSE if error.status == 400 else None, error=error)
         except Exception as error:  # the archive is away, or its disk is: the next try will tell
-            return Result(errand=errand, events=tuple(events), archive_id=archive_id, error=error)
-        if theirs.sha256 != errand.sha256:
-            differs = ArchiveDiffers(errand.sop_instance_uid, errand.sha256, theirs.sha256)
-            return Result(errand=errand, events=(*events, CustodyEvent.DIFFER), archive_id=archive_id, error=differs)
-        return Result(errand=errand, events=(*events, CustodyEvent.AGREE), archive_id=archive_id)
+            return Result(errand=errand, error=error)
+        return Result(errand=errand, event=CustodyEvent.DELIVER, archive_id=archive_id)
 
-    def _note(self, session: Session, result: Result) -> None:
-        instance = session.get_one(Instance, result.errand.instance_id)
-        for event in result.events:
+    def _file(self, errand: Errand) -> Path:
+        return self._spool.path(errand.spool_name)
+
+    def _collect(self) -> int:
+        """Write down what the hands have done meanwhile."""
+        if not self._under_way:
+            return 0
+        done, self._under_way = wait(self._under_way, timeout=ROUND_SECONDS)
+        return self._write([future.result() for future in done])
+
+    def _try_a_suspect(self) -> int:
+        """Deliver one instance of which the archive may have died, with nothing else under way."""
+        suspects = self._take(self._due().where(Instance.deaths > 0), 1)
+        return self._write([self._deliver(errand) for errand in suspects])
+
+    def _write(self, results: list[Result]) -> int:
+        if not results:
+            return 0
+        self._archive_away = any(isinstance(result.error, ArchiveUnreachable) for result in results)
+        aside = []
+        with self._database.writing() as session:
+            rows = self._rows(session, [result.errand.instance_id for result in results])
+            for result in results:
+                instance = rows[result.errand.instance_id]
+                if isinstance(result.error, ArchiveDied):
+                    instance.deaths += 1
+                if instance.deaths >= MOST_DEATHS:
+                    result = Result(
+                        errand=result.errand, event=CustodyEvent.REFUSE, error=ArchiveKiller(instance.sop_instance_uid)
+                    )
+                self._note(session, instance, result.event, result.error, archive_id=result.archive_id)
+                if result.event is CustodyEvent.REFUSE:
+                    aside.append(result.errand.spool_name)
+        for name in aside:
+            self._spool.set_aside(name, self._settings.quarantine)
+        return sum(1 for result in results if result.event is not None)
+
+    # --- compare --------------------------------------------------------------------------------------------------------
+
+    def _compare(self) -> int:
+        """Compare what the archive holds with what came, and let go of what is equal."""
+        self._compared_at = time.monotonic()
+        with self._database.reading() as session:
+            query = (
+                select(Instance)
+                .where(
+                    Instance.state == CustodyState.DELIVERED,
+                    Instance.next_try_at <= now(),
+                    Instance.machine == self._settings.machine,
+                    Instance.spool_name.is_not(None),
+                )
+                .order_by(Instance.received_at)
+                .limit(UNDER_WAY)
+            )
+            delivered = list(session.scalars(query))
+        if not delivered:
+            return 0
+        try:
+            found = self._archive.digests([instance.archive_id or "" for instance in delivered])
+        except (ArchiveUnreachable, ArchiveRefused, NotInArchive) as error:
+            log.warning("comparison_will_be_tried_again", instances=len(delivered), error=str(error.args[0]))
+            self._archive_away = True
+            return 0
+        theirs = dict(zip((instance.id for instance in delivered), found, strict=True))
+        release, aside = [], []
+        with self._database.writing() as session:
+            for instance in self._rows(session, list(theirs)).values():
+                digest = theirs[instance.id]
+                if instance.state is not CustodyState.DELIVERED:
+                    continue  # another worker was faster
+                expected, name = instance.delivered_sha256 or instance.sha256, instance.spool_name or ""
+                if digest is None:
+                    self._note(session, instance, CustodyEvent.VANISH, NotInArchive(instance.sop_instance_uid))
+                elif digest[1] != expected:
+                    differs = ArchiveDiffers(instance.sop_instance_uid, expected, digest[1])
+                    self._note(session, instance, CustodyEvent.DIFFER, differs)
+                    aside.append(name)
+                else:
+                    self._note(session, instance, CustodyEvent.AGREE, None)
+                    release.append(name)
+        for name in release:
+            self._spool.release(name)
+        for name in aside:
+            self._spool.set_aside(name, self._settings.quarantine)
+        return len(delivered)
+
+    # --- rows -----------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _rows(session: Session, ids: list[int]) -> dict[int, Instance]:
+        return {instance.id: instance for instance in session.scalars(select(Instance).where(Instance.id.in_(ids)))}
+
+    def _note(
+        self, session: Session, instance: Instance, event: CustodyEvent | None, error: Exception | None,
+        archive_id: str | None = None,
+    ) -> None:  # fmt: skip
+        """Write what happened to one instance; what a crash leaves of the spool's copy after that is a copy too many."""
+        if event is not None:
             instance.state = CUSTODY.next(instance.state, event)
-            if event is CustodyEvent.DELIVER:
-                instance.delivered_at, instance.archive_id = now(), result.archive_id
-            elif event is CustodyEvent.AGREE:
-                instance.compared_at, instance.spool_name = now(), None
-        if result.error is None:
+        if event is CustodyEvent.DELIVER:
+            instance.delivered_at, instance.archive_id, instance.next_try_at = now(), archive_id, now()
+        elif event is CustodyEvent.AGREE:
+            instance.compared_at, instance.spool_name = now(), None
+        if error is None:
             instance.last_error = None
             return
         instance.tries += 1
-        instance.last_error = str(result.error)
+        instance.last_error = str(error)
         instance.next_try_at = now() + self._wait(instance.tries)
-        if instance.state is CustodyState.QUARANTINED and isinstance(result.error, SumuError):
-            self._quarantine(session, instance, result.error)
+        if instance.state is CustodyState.QUARANTINED and isinstance(error, SumuError):
+            self._quarantine(session, instance, error)
         else:
             log.warning(
-                "delivery_will_be_tried_again", instance=instance.sop_instance_uid, tries=instance.tries, error=str(result.error)
+                "delivery_will_be_tried_again", instance=instance.sop_instance_uid, tries=instance.tries, error=str(error)
             )
 
     def _wait(self, tries: int) -> timedelta:
@@ -189,11 +295,5 @@ class Courier:
             actor=f"device:{device.ae_title}" if device else "process:worker",
             device_id=instance.device_id,
             sop_instance_uid=instance.sop_instance_uid,
+            study_id=instance.study_id,
         )
-
-    def _tidy(self, result: Result) -> None:
-        """Move or remove the spool's copy once its row says so; a crash before this only leaves a copy too many."""
-        if result.events and result.events[-1] is CustodyEvent.AGREE:
-            self._spool.release(result.errand.spool_name)
-        elif result.events and result.events[-1] in (CustodyEvent.DIFFER, CustodyEvent.REFUSE):
-            self._spool.set_aside(result.errand.spool_name, self._settings.quarantine)

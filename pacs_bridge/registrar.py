@@ -36,8 +36,8 @@ from pacs_bridge.spool import AssociationNote, Spool, SpoolName
 log = structlog.get_logger("registrar")
 
 BATCH = 128
-#: Between two looks into an empty spool.
-PAUSE_SECONDS = 0.03
+#: Between two looks into the spool: what comes meanwhile is written together.
+PAUSE_SECONDS = 0.04
 
 
 class SameUidOtherBytes(SumuError):
@@ -89,18 +89,10 @@ class Registrar:
         names = self._spool.names_without_custody()
         if not notes and not names:
             return 0
-        with self._database.writing() as session:
-            for _, note in notes:
-                if note.event == "opened":
-                    self._open(session, note)
+        self._enter(notes, opened=True)
         for start in range(0, len(names), BATCH):
             self._register(names[start : start + BATCH])
-        with self._database.writing() as session:
-            for _, note in notes:
-                if note.event == "started":
-                    self._end_lost(session, note)
-                elif note.event != "opened":
-                    self._end(session, note)
+        self._enter(notes, opened=False)
         for name, _ in notes:
             self._spool.strike(name)
         return len(names) + len(notes)
@@ -110,6 +102,20 @@ class Registrar:
         self._examiner.close()
 
     # --- associations ---------------------------------------------------------------------------------------------------
+
+    def _enter(self, notes: Sequence[tuple[str, AssociationNote]], *, opened: bool) -> None:
+        """Write the beginnings, or all else."""
+        chosen = [note for _, note in notes if (note.event == "opened") is opened]
+        if not chosen:
+            return
+        with self._database.writing() as session:
+            for note in chosen:
+                if opened:
+                    self._open(session, note)
+                elif note.event == "started":
+                    self._end_lost(session, note)
+                else:
+                    self._end(session, note)
 
     def _open(self, session: Session, note: AssociationNote) -> None:
         device = self._devices.all().get(note.ae_title)
@@ -278,8 +284,7 @@ def _work(registrar: Registrar, stopping: threading.Event) -> None:
     wait = 0.5
     while not stopping.is_set():
         try:
-            pause = 0.0 if registrar.round() else PAUSE_SECONDS
-            wait = 0.5
+            pause, wait = (0.0 if registrar.round() >= BATCH else PAUSE_SECONDS), 0.5
         except DBAPIError as error:
             log.warning("database_unreachable", error=str(error.orig), waits_seconds=wait, kept="what was acknowledged")
             pause, wait = wait, min(wait * 2, 30)

@@ -71,8 +71,9 @@ def _options(settings: Settings, plugins: list[Path]) -> dict[str, Any]:
         # Custody compares hashes: what was sent is what lies on the disk.
         "StorageCompression": False,
         "OverwriteInstances": False,
-        "SyncStorageArea": True,
-        "StoreMD5ForAttachments": True,
+        # The plugin syncs what it is asked to hash, many at once; the spool keeps its copy until then.
+        "SyncStorageArea": False,
+        "StoreMD5ForAttachments": False,
         "MaximumStorageCacheSize": 256,
         # Unlabelled text of Chinese devices is far oftener GB18030 than Latin-1.
         "DefaultEncoding": "Chinese",

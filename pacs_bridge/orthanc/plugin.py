@@ -1,10 +1,11 @@
-"""Runs inside Orthanc and tells Sumu of every instance that the archive keeps, whichever door it came by.
+"""Runs inside Orthanc: tells Sumu of every instance that the archive keeps, and says what its bytes are on the disk.
 
 Orthanc's own list of changes is the queue: this plugin follows it from the last change that Sumu says it has, in
 batches, and tries again for ever. So nothing is missed while either side is down. It uses the standard library alone,
 because it runs in the Python of Orthanc and not in ours.
 """
 
+import hashlib
 import json
 import os
 import threading
@@ -17,14 +18,15 @@ import orthanc
 BATCH = 200
 LONGEST_WAIT_SECONDS = 30
 
-settings = json.loads(orthanc.GetConfiguration())["Sumu"]
+configuration = json.loads(orthanc.GetConfiguration())
+settings = configuration["Sumu"]
 news = threading.Event()
 stopping = threading.Event()
 
 
 def identity() -> str:
     """Return this archive's name, made once and kept beside its index: Orthanc tells its own only from 1.11 on."""
-    file = os.path.join(json.loads(orthanc.GetConfiguration())["IndexDirectory"], "sumu-archive-identity")
+    file = os.path.join(configuration["IndexDirectory"], "sumu-archive-identity")
     try:
         with open(file, "x", encoding="ascii") as handle:
             handle.write(str(uuid.uuid4()))
@@ -88,6 +90,48 @@ def follow() -> None:
             news.clear()
 
 
+def digest(instance: str) -> tuple[int, str] | None:
+    """Put an instance's file on the disk and return size and SHA-256 of its data set; None if the archive does not hold it.
+
+    The data set begins behind the file meta information, whose length (0002,0000) tells (PS3.10 7.1).
+    """
+    try:
+        attachment = json.loads(orthanc.RestApiGet(f"/instances/{instance}/attachments/dicom/info"))["Uuid"]
+        folder = os.path.join(configuration["StorageDirectory"], attachment[:2], attachment[2:4])
+        with open(os.path.join(folder, attachment), "rb") as file:
+            os.fsync(file.fileno())
+            head = file.read(144)
+            file.seek(144 + int.from_bytes(head[140:144], "little"))
+            size, digest = 0, hashlib.sha256()
+            while piece := file.read(1 << 20):
+                size += len(piece)
+                digest.update(piece)
+        sync(folder)
+        return size, digest.hexdigest()
+    except (orthanc.OrthancException, FileNotFoundError):
+        return None
+
+
+def answer_digests(output: object, uri: str, **request: object) -> None:
+    """Answer ``POST /sumu/digests``: a list of instances in, a list of sizes and hashes out, all of them durable."""
+    digests = [digest(str(instance)) for instance in json.loads(request["body"])]
+    # Orthanc commits to its SQLite index without waiting for the disk; a power cut must not forget what was compared.
+    for name in ("index-wal", "index"):
+        file = os.path.join(configuration["IndexDirectory"], name)
+        if os.path.exists(file):
+            sync(file)
+    output.AnswerBuffer(json.dumps(digests), "application/json")
+
+
+def sync(path: str) -> None:
+    """Put a file or a folder's entries on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def on_change(kind: int, level: int, resource: str) -> None:
     """Wake the follower; no REST call may be made in here (Orthanc holds a lock)."""
     if kind == orthanc.ChangeType.ORTHANC_STARTED:
@@ -101,3 +145,4 @@ def on_change(kind: int, level: int, resource: str) -> None:
 
 
 orthanc.RegisterOnChangeCallback(on_change)
+orthanc.RegisterRestCallback("/sumu/digests", answer_digests)
