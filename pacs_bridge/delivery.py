@@ -7,6 +7,7 @@ tried once more, alone, and if the archive dies again, never again. The others g
 
 from __future__ import annotations
 
+import fcntl
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import structlog
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from core.clock import now
@@ -35,8 +36,6 @@ UNDER_WAY = 64
 ROUND_SECONDS = 0.03
 #: While there is always something to deliver, comparing still gets its turn.
 COMPARE_EVERY_SECONDS = 3.0
-#: While a courier holds an instance, nobody else takes it for so long.
-LEASE = timedelta(seconds=600)
 #: Deaths of the archive after which an instance is not tried again.
 MOST_DEATHS = 2
 
@@ -88,25 +87,33 @@ class Result:
 
 
 class Courier:
-    """Delivers what lies in this machine's spool. One thread calls :meth:`round`."""
+    """Delivers what lies in this machine's spool. One thread calls :meth:`round`.
+
+    One courier at a time works on a spool: it holds a lock on a file there, which falls with its process. What it has under
+    way is known to it alone, so whatever a killed one left is due again at once.
+    """
 
     def __init__(self, settings: Settings, database: Database, archive: Archive) -> None:
         self._settings, self._database, self._archive = settings, database, archive
         self._spool = Spool(settings.spool, receiver="courier")
         self._hands = ThreadPoolExecutor(settings.delivery.parallel, thread_name_prefix="courier")
-        self._under_way: set[Future[Result]] = set()
+        self._under_way: dict[Future[Result], Errand] = {}
+        self._lock = (settings.spool / "courier.lock").open("w")
+        self._has_turn = False
         self._compared_at = time.monotonic()
         self._archive_away = False
 
     def round(self) -> int:
         """Hand out what is due and write down what was done; return how many instances moved on or are under way."""
+        if not self._has_turn and not self._take_turn():
+            return 0
         if self._archive_away and not self._under_way and not self._archive.answers():
             return 0
         self._archive_away = False
         room = UNDER_WAY - len(self._under_way)
         if room >= UNDER_WAY // 2:
-            for errand in self._take(self._due().where(Instance.deaths == 0), room):
-                self._under_way.add(self._hands.submit(self._deliver, errand))
+            for errand in self._due(Instance.deaths == 0, count=room):
+                self._under_way[self._hands.submit(self._deliver, errand)] = errand
         moved = self._collect()
         if not self._under_way:
             moved += self._try_a_suspect()
@@ -119,11 +126,21 @@ class Courier:
         while self._under_way:
             self._collect()
         self._hands.shutdown()
+        self._lock.close()
+
+    def _take_turn(self) -> bool:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        self._has_turn = True
+        return True
 
     # --- deliver --------------------------------------------------------------------------------------------------------
 
-    def _due(self) -> Select[Instance]:
-        return (
+    def _due(self, *criteria: ColumnElement[bool], count: int) -> list[Errand]:
+        """Return what is to be delivered and not under way, the most urgent and then the oldest first."""
+        query = (
             select(Instance)
             .join(Study)
             .where(
@@ -131,26 +148,16 @@ class Courier:
                 Instance.next_try_at <= now(),
                 Instance.machine == self._settings.machine,
                 Instance.spool_name.is_not(None),
+                Instance.id.not_in([errand.instance_id for errand in self._under_way.values()]),
+                *criteria,
             )
             .order_by(Study.urgency_rank, Instance.received_at)
-            .with_for_update(of=Instance, skip_locked=True)
+            .limit(count)
         )
-
-    def _take(self, due: Select[Instance], count: int) -> list[Errand]:
-        with self._database.reading() as session:  # a look costs nobody a lock
-            if session.scalar(due.with_only_columns(Instance.id).limit(1)) is None:
-                return []
-        with self._database.writing() as session:
-            taken = list(session.scalars(due.limit(count)))
-            for instance in taken:
-                instance.next_try_at = now() + LEASE
+        with self._database.reading() as session:
             return [
-                Errand(
-                    instance_id=instance.id,
-                    sop_instance_uid=instance.sop_instance_uid,
-                    spool_name=instance.spool_name or "",
-                )
-                for instance in taken
+                Errand(instance_id=instance.id, sop_instance_uid=instance.sop_instance_uid, spool_name=instance.spool_name or "")
+                for instance in session.scalars(query)
             ]
 
     def _deliver(self, errand: Errand) -> Result:
@@ -173,13 +180,16 @@ class Courier:
         """Write down what the hands have done meanwhile."""
         if not self._under_way:
             return 0
-        done, self._under_way = wait(self._under_way, timeout=ROUND_SECONDS)
-        return self._write([future.result() for future in done])
+        done, _ = wait(self._under_way, timeout=ROUND_SECONDS)
+        results = [future.result() for future in done]
+        moved = self._write(results)
+        for future in done:
+            del self._under_way[future]
+        return moved
 
     def _try_a_suspect(self) -> int:
         """Deliver one instance of which the archive may have died, with nothing else under way."""
-        suspects = self._take(self._due().where(Instance.deaths > 0), 1)
-        return self._write([self._deliver(errand) for errand in suspects])
+        return self._write([self._deliver(errand) for errand in self._due(Instance.deaths > 0, count=1)])
 
     def _write(self, results: list[Result]) -> int:
         if not results:
@@ -234,8 +244,6 @@ class Courier:
         with self._database.writing() as session:
             for instance in self._rows(session, list(theirs)).values():
                 digest = theirs[instance.id]
-                if instance.state is not CustodyState.DELIVERED:
-                    continue  # another worker was faster
                 expected, name = instance.delivered_sha256 or instance.sha256, instance.spool_name or ""
                 if digest is None:
                     self._note(session, instance, CustodyEvent.VANISH, NotInArchive(instance.sop_instance_uid))

@@ -1,20 +1,26 @@
-"""From a data set's header to the facts that our rows keep; what a device left out stays empty, never guessed."""
+"""From a header to the facts that our rows keep; what a device left out stays empty, never guessed.
+
+What came from outside is read by :mod:`pacs_bridge.examination`, never by pydicom, whose recursion a file may abuse.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pydicom
 from pydicom import Dataset
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.multival import MultiValue
 from pydicom.uid import UID
-from pydicom.valuerep import DA, TM, PersonName
+from pydicom.valuerep import DA, TEXT_VR_DELIMS, TM, PersonName
 
 from core.errors import SumuError
 from core.tables.studies import Urgency
+from pacs_bridge.examination.examined import Examined
 from pacs_bridge.patient_names import latin_name, written_name
 
 #: Everything that a row needs; larger elements are not even read.
@@ -24,6 +30,12 @@ TAGS = [
     "AccessionNumber", "StudyDescription", "SeriesDescription", "ProtocolName", "BodyPartExamined", "StudyDate", "StudyTime",
     "TimezoneOffsetFromUTC", "RequestedProcedurePriority", "StudyPriorityID",
 ]  # fmt: skip
+
+#: The four identifiers, in the order in which their absence is told.
+_IDENTIFIERS = ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID")
+_TEXTS = {"LO", "LT", "PN", "SH", "ST", "UC", "UT"}
+#: Columns hold 32 bits; an IS holds no more (PS3.5 6.2).
+_LARGEST_NUMBER = 2**31 - 1
 
 #: (0040,1003) and the retired (0032,000C): what devices write when somebody presses "emergency".
 _URGENT_WORDS = {"STAT", "HIGH"}
@@ -62,7 +74,7 @@ class InstanceFacts:
 
 
 def read_header(path: Path) -> Dataset:
-    """Read the elements of ``TAGS`` from a Part 10 file, with its file meta information.
+    """Read the elements of ``TAGS``, with the file meta information, from a Part 10 file that Sumu itself wrote.
 
     Raises
     ------
@@ -79,7 +91,7 @@ def read_header(path: Path) -> Dataset:
         raise UnusableHeader(f"The data set cannot be read: {type(error).__name__}: {error}.") from error
 
 
-def facts_of(header: Dataset, *, county_timezone: str) -> InstanceFacts:
+def facts_of(header: Dataset | Examined, *, county_timezone: str) -> InstanceFacts:
     """Return the facts of a header.
 
     Raises
@@ -87,38 +99,78 @@ def facts_of(header: Dataset, *, county_timezone: str) -> InstanceFacts:
     UnusableHeader
         If one of the four identifiers is missing or no UID (PS3.5 9.1).
     """
-    performed_at = _performed_at(header, county_timezone)
-    birth_date = _date(header.get("PatientBirthDate"))
-    name = header.get("PatientName") or PersonName("")
+    if isinstance(header, Examined):
+        return _facts(_words_examined(header), header.transfer_syntax_uid, county_timezone)
+    return _facts(_words(header), str(header.file_meta.TransferSyntaxUID), county_timezone)
+
+
+def _facts(words: dict[str, str], transfer_syntax_uid: str, county_timezone: str) -> InstanceFacts:
+    uids = {keyword: _uid(words, keyword) for keyword in _IDENTIFIERS}
+    performed_at = _performed_at(words, county_timezone)
+    birth_date = _date(words.get("PatientBirthDate"))
+    name = PersonName(words.get("PatientName", ""))
     return InstanceFacts(
-        sop_instance_uid=_uid(header, "SOPInstanceUID"),
-        sop_class_uid=_uid(header, "SOPClassUID"),
-        study_instance_uid=_uid(header, "StudyInstanceUID"),
-        series_instance_uid=_uid(header, "SeriesInstanceUID"),
-        transfer_syntax_uid=str(header.file_meta.TransferSyntaxUID),
-        modality=_text(header, "Modality", 16),
-        instance_number=_number(header.get("InstanceNumber")),
-        frames=_number(header.get("NumberOfFrames")) or 1,
-        patient_identifier=_text(header, "PatientID", 64),
+        sop_instance_uid=uids["SOPInstanceUID"],
+        sop_class_uid=uids["SOPClassUID"],
+        study_instance_uid=uids["StudyInstanceUID"],
+        series_instance_uid=uids["SeriesInstanceUID"],
+        transfer_syntax_uid=transfer_syntax_uid,
+        modality=_text(words, "Modality", 16),
+        instance_number=_number(words.get("InstanceNumber")),
+        frames=_number(words.get("NumberOfFrames")) or 1,
+        patient_identifier=_text(words, "PatientID", 64),
         patient_name=written_name(name)[:256],
         patient_name_latin=latin_name(name)[:256],
-        sex=_text(header, "PatientSex", 1),
+        sex=_text(words, "PatientSex", 1),
         birth_date=birth_date,
-        age_years=_age(header, birth_date, performed_at),
-        accession_number=_text(header, "AccessionNumber", 64),
-        description=_text(header, "StudyDescription", 256)
-        or _text(header, "SeriesDescription", 256)
-        or _text(header, "ProtocolName", 256),
-        body_part=_text(header, "BodyPartExamined", 64),
+        age_years=_age(words, birth_date, performed_at),
+        accession_number=_text(words, "AccessionNumber", 64),
+        description=_text(words, "StudyDescription", 256)
+        or _text(words, "SeriesDescription", 256)
+        or _text(words, "ProtocolName", 256),
+        body_part=_text(words, "BodyPartExamined", 64),
         performed_at=performed_at,
         urgency=Urgency.URGENT
-        if {_text(header, "RequestedProcedurePriority", 16), _text(header, "StudyPriorityID", 16)} & _URGENT_WORDS
+        if {_text(words, "RequestedProcedurePriority", 16), _text(words, "StudyPriorityID", 16)} & _URGENT_WORDS
         else Urgency.ROUTINE,
     )
 
 
-def _uid(header: Dataset, keyword: str) -> str:
-    value = str(header.get(keyword) or "")
+def _words(header: Dataset) -> dict[str, str]:
+    """Return each element of ``TAGS`` that pydicom can read as text, several values joined by commas."""
+    words = {}
+    for keyword in TAGS:
+        try:
+            value = header.get(keyword)
+        except (TypeError, ValueError, OverflowError):  # a value that its representation does not allow
+            continue
+        if value is not None:
+            words[keyword] = ", ".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
+    return words
+
+
+def _words_examined(examined: Examined) -> dict[str, str]:
+    """Return each element of ``TAGS`` as text, in the character sets that the instance declares (PS3.5 6.1)."""
+    encodings = convert_encodings(list(examined.character_sets))
+    words = {}
+    for keyword in TAGS:
+        tag = int(tag_for_keyword(keyword) or 0)
+        value = examined.values.get(tag)
+        if value is None:
+            continue
+        representation = dictionary_VR(tag)
+        if representation == "PN":
+            text = str(PersonName(value, encodings))
+        elif representation in _TEXTS:
+            text = decode_bytes(value, encodings, TEXT_VR_DELIMS)
+        else:
+            text = value.decode("latin-1")
+        words[keyword] = ", ".join(part.strip(" \0") for part in text.split("\\"))
+    return words
+
+
+def _uid(words: dict[str, str], keyword: str) -> str:
+    value = words.get(keyword, "")
     if not value:
         raise UnusableHeader(f"{keyword} is missing.")
     # PS3.5 9.1 forbids leading zeros, which many devices write all the same; they harm nobody.
@@ -127,19 +179,20 @@ def _uid(header: Dataset, keyword: str) -> str:
     return value
 
 
-def _text(header: Dataset, keyword: str, length: int) -> str:
-    value: Any = header.get(keyword)
-    return "" if value is None else str(value).replace("\x00", "").strip()[:length]
+def _text(words: dict[str, str], keyword: str, length: int) -> str:
+    return words.get(keyword, "").replace("\x00", "").strip()[:length]
 
 
-def _number(value: Any) -> int | None:
+def _number(text: str | None) -> int | None:
+    """Return an IS; some devices write it with a fraction of zero."""
     try:
-        return int(value)
-    except (TypeError, ValueError):
+        number = float((text or "")[:32])
+    except ValueError:
         return None
+    return int(number) if abs(number) <= _LARGEST_NUMBER and number.is_integer() else None
 
 
-def _date(value: Any) -> date | None:
+def _date(value: str | None) -> date | None:
     try:
         parsed = DA(value) if value else None
     except (TypeError, ValueError):
@@ -147,32 +200,32 @@ def _date(value: Any) -> date | None:
     return date(parsed.year, parsed.month, parsed.day) if parsed else None
 
 
-def _performed_at(header: Dataset, county_timezone: str) -> datetime | None:
-    day = _date(header.get("StudyDate"))
+def _performed_at(words: dict[str, str], county_timezone: str) -> datetime | None:
+    day = _date(words.get("StudyDate"))
     if day is None:
         return None
     try:
-        clock = TM(header.get("StudyTime") or "000000")
+        clock = TM(words.get("StudyTime") or "000000")
         local = datetime(
-            day.year, day.month, day.day, clock.hour, clock.minute, clock.second, tzinfo=_zone(header, county_timezone)
+            day.year, day.month, day.day, clock.hour, clock.minute, clock.second, tzinfo=_zone(words, county_timezone)
         )
     except (TypeError, ValueError, AttributeError):
-        return datetime(day.year, day.month, day.day, tzinfo=_zone(header, county_timezone)).astimezone(UTC)
+        return datetime(day.year, day.month, day.day, tzinfo=_zone(words, county_timezone)).astimezone(UTC)
     return local.astimezone(UTC)
 
 
-def _zone(header: Dataset, county_timezone: str) -> timezone | ZoneInfo:
+def _zone(words: dict[str, str], county_timezone: str) -> timezone | ZoneInfo:
     """Return the zone of (0008,0201) where the device gave one, else the county's."""
-    offset = str(header.get("TimezoneOffsetFromUTC") or "")
+    offset = str(words.get("TimezoneOffsetFromUTC") or "")
     if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdigit():
         sign = -1 if offset[0] == "-" else 1
         return timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:5])))
     return ZoneInfo(county_timezone)
 
 
-def _age(header: Dataset, birth_date: date | None, performed_at: datetime | None) -> float | None:
+def _age(words: dict[str, str], birth_date: date | None, performed_at: datetime | None) -> float | None:
     """Return the age in years from (0010,1010), else from the birth date and the day of the study."""
-    text = _text(header, "PatientAge", 4)
+    text = _text(words, "PatientAge", 4)
     # Devices write 000Y when they do not know; the age of a newborn comes in days.
     if len(text) == 4 and text[:3].isdigit() and text[3] in "DWMY" and text != "000Y":
         return round(int(text[:3]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[text[3]], 2)

@@ -24,6 +24,7 @@ from core.settings import ArchiveSettings, NodeSettings, Settings, WebSettings
 from core.tables import Device, Level, Organisation, Role, User, UserRole
 from pacs_bridge.archive import Archive, ArchiveUnreachable
 from pacs_bridge.credentials import archive_credentials
+from pacs_bridge.delivery import Courier
 from pacs_bridge.orthanc.configuration import write_configuration
 
 # DCMTK programs wait 40 ms a message for Nagle's algorithm without this.
@@ -133,13 +134,19 @@ def make_county(database: Database) -> County:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class RunningArchive:
     """A real Orthanc for a test session."""
 
     settings: Settings
     archive: Archive
     process: subprocess.Popen[bytes]
+
+    def restart_after_kill(self) -> None:
+        """End it as a power cut of the process would, and start it again."""
+        self.process.kill()
+        self.process.wait()
+        self.process = start_orthanc(self.settings)
 
 
 @pytest.fixture(scope="session")
@@ -153,10 +160,9 @@ def running_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runnin
 @contextmanager
 def orthanc(settings: Settings) -> Iterator[RunningArchive]:
     """Run a real Orthanc on ``settings`` while the block lasts."""
-    configuration = write_configuration(settings)
-    with (settings.data / "orthanc.log").open("ab") as log:
-        process = subprocess.Popen([settings.archive.program, str(configuration)], stdout=log, stderr=log)
+    process = start_orthanc(settings)
     archive = Archive(settings.archive_address, archive_credentials(settings.secrets))
+    running = RunningArchive(settings=settings, archive=archive, process=process)
     try:
         deadline = time.monotonic() + 60
         while True:
@@ -167,15 +173,28 @@ def orthanc(settings: Settings) -> Iterator[RunningArchive]:
                 if time.monotonic() > deadline or process.poll() is not None:
                     raise AssertionError((settings.data / "orthanc.log").read_text()[-2000:]) from None
                 time.sleep(0.1)
-        yield RunningArchive(settings=settings, archive=archive, process=process)
+        yield running
     finally:
         archive.close()
-        process.terminate()
+        running.process.terminate()
         try:
-            process.wait(10)
+            running.process.wait(10)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            running.process.kill()
+            running.process.wait()
+
+
+def start_orthanc(settings: Settings) -> subprocess.Popen[bytes]:
+    """Start the archive's process."""
+    configuration = write_configuration(settings)
+    with (settings.data / "orthanc.log").open("ab") as log:
+        return subprocess.Popen([settings.archive.program, str(configuration)], stdout=log, stderr=log)
+
+
+def drain(courier: Courier) -> None:
+    """Deliver and compare until nothing is due."""
+    while courier.round():
+        pass
 
 
 @pytest.fixture(scope="session")

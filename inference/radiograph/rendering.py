@@ -1,16 +1,24 @@
-"""From stored pixels to the grey values that a radiologist sees (PS3.3 C.11, PS3.4 N.2): air black, bone bright."""
+"""From stored pixels to the grey values that a radiologist sees (PS3.3 C.11, PS3.4 N.2): air black, bone bright.
+
+Overlay planes are left out: letters and lines are no anatomy. DCMTK shows the same within two grey levels; see the tests.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
+from highdicom.pixels import apply_lut, apply_voi_window
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
+from pydicom.encaps import generate_frames
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels.processing import apply_rescale, apply_voi_lut
+from pydicom.multival import MultiValue
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import JPEGExtended12Bit
 
 from core.errors import SumuError
 
@@ -29,14 +37,40 @@ class UnreadablePixels(SumuError):
         self.sop_instance_uid, self.problem = sop_instance_uid, problem
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Greys:
+    """Values on their way to the screen, with those that would be black and white there."""
+
+    values: NDArray[Any]
+    black: float
+    white: float
+
+
 def displayed(file: Path) -> NDArray[np.float32]:
-    """Return the grey values (rows, columns) of a single-frame image as displayed.
+    """Return the grey values (rows, columns) of a single-frame image as displayed, in the units of its last transformation.
 
     Raises
     ------
     UnreadablePixels
         If the image is coloured, has several frames, lacks pixels, or no decoder reads its transfer syntax.
     """
+    return np.asarray(_rendered(file).values, np.float32)
+
+
+def grey_levels(file: Path) -> NDArray[np.uint8]:
+    """Return a single-frame image (rows, columns) as an 8-bit screen shows it; without a window its whole range is spread.
+
+    Raises
+    ------
+    UnreadablePixels
+        As for ``displayed``.
+    """
+    greys = _rendered(file)
+    spread = (greys.values - greys.black) / ((greys.white - greys.black) or 1)
+    return np.rint(np.clip(spread, 0, 1) * 255).astype(np.uint8)
+
+
+def _rendered(file: Path) -> _Greys:
     try:
         image = dcmread(file)
     except InvalidDicomError as error:
@@ -44,10 +78,11 @@ def displayed(file: Path) -> NDArray[np.float32]:
     uid = str(image.get("SOPInstanceUID", file.name))
     _check(image, uid)
     try:
-        stored = pixel_array(image)
+        stored = _stored(image)
         if stored.ndim != 2:
             raise UnreadablePixels(uid, f"its pixels have the shape {stored.shape}")
-        grey = _windowed(apply_rescale(stored, image), image)
+        padding = _padding(image, stored)
+        greys = _windowed(_modality_values(stored, image), image, ~padding)
     except UnreadablePixels:
         raise
     # Decoders raise whatever their libraries raise; the reader needs one kind of answer.
@@ -55,13 +90,13 @@ def displayed(file: Path) -> NDArray[np.float32]:
         syntax = image.file_meta.get("TransferSyntaxUID")
         name = syntax.name if syntax is not None else "unknown transfer syntax"
         raise UnreadablePixels(uid, f"{name}: {error}") from error
-    if not np.isfinite(grey).all():
+    if not np.isfinite(greys.values).all():
         raise UnreadablePixels(uid, "its rescaled values are not finite")
-    shown = grey.max() + grey.min() - grey if shown_inverted(image) else grey
-    padding = _padding(image, stored)
+    if shown_inverted(image):
+        greys = replace(greys, values=greys.black + greys.white - greys.values)
     if padding.any() and not padding.all():
-        shown[padding] = shown[~padding].min()
-    return shown
+        greys.values[padding] = greys.values[~padding].min()
+    return greys
 
 
 def shown_inverted(image: Dataset) -> bool:
@@ -76,13 +111,84 @@ def shown_inverted(image: Dataset) -> bool:
     return str(image.get("PhotometricInterpretation", "")) == "MONOCHROME1"
 
 
-def _windowed(values: NDArray[Any], image: Dataset) -> NDArray[np.float32]:
-    """Return the values after the device's VOI LUT or window, where it has one that can be applied."""
-    try:
-        return np.asarray(apply_voi_lut(values, image), np.float32)
-    # Devices write windows of width 0 and empty tables; the preprocessing's percentiles then set the contrast.
-    except (ValueError, TypeError, AttributeError):
-        return np.asarray(values, np.float32)
+def _stored(image: Dataset) -> NDArray[Any]:
+    """Return the stored values: the bits up to High Bit, as many as Bits Stored (PS3.5 8.1.1)."""
+    if image.file_meta.get("TransferSyntaxUID") == JPEGExtended12Bit and image.BitsStored > 8:
+        # Neither GDCM nor Pillow decodes 12 bits; libjpeg-turbo does since its third edition.
+        frame = next(generate_frames(image.PixelData, number_of_frames=1))
+        return np.asarray(imagecodecs.jpeg8_decode(frame))
+    unused = int(image.get("HighBit", image.BitsStored - 1)) + 1 - int(image.BitsStored)
+    if unused <= 0:
+        return pixel_array(image)
+    image.BitsStored += unused
+    values = pixel_array(image) >> unused
+    image.BitsStored -= unused
+    return values
+
+
+def _modality_values(stored: NDArray[Any], image: Dataset) -> NDArray[Any]:
+    """Return the values after the modality LUT or rescaling (PS3.3 C.11.1)."""
+    if image.get("ModalityLUTSequence"):
+        table, first, _ = _table(image.ModalityLUTSequence[0], signed=bool(image.PixelRepresentation))
+        return apply_lut(stored.astype(np.int64), table, first)
+    slope, intercept = image.get("RescaleSlope"), image.get("RescaleIntercept")
+    if slope is None or intercept is None:
+        return stored
+    return stored * float(slope) + float(intercept)
+
+
+def _windowed(values: NDArray[Any], image: Dataset, picture: NDArray[np.bool_]) -> _Greys:
+    """Return the values after the first VOI LUT, else the first window, else as they are (PS3.3 C.11.2).
+
+    Devices write windows of width 0 and empty tables; those are passed over.
+    """
+    if image.get("VOILUTSequence") and image.VOILUTSequence[0].get("LUTData"):
+        signed = float(values.min()) < 0
+        table, first, white = _table(image.VOILUTSequence[0], signed=signed)
+        return _Greys(values=apply_lut(np.rint(values).astype(np.int64), table, first).astype(np.float32), black=0, white=white)
+    centre, width = _first(image.get("WindowCenter")), _first(image.get("WindowWidth"))
+    function = str(image.get("VOILUTFunction") or "LINEAR").upper()
+    if centre is not None and width is not None and width >= (1 if function == "LINEAR" else np.finfo(np.float32).tiny):
+        return _Greys(values=_in_window(values, centre, width, function), black=0, white=1)
+    seen = values[picture] if picture.any() else values
+    return _Greys(values=values.astype(np.float32), black=float(seen.min()), white=float(seen.max()))
+
+
+def _in_window(values: NDArray[Any], centre: float, width: float, function: str) -> NDArray[np.float32]:
+    if function == "LINEAR" and width == 1:
+        return np.asarray(values > centre - 0.5, np.float32)
+    known = function if function in ("LINEAR", "LINEAR_EXACT", "SIGMOID") else "LINEAR"
+    return np.asarray(apply_voi_window(values, centre, width, known), np.float32)
+
+
+def _first(value: Any) -> float | None:
+    """Return the first of several windows: viewers open with it."""
+    chosen = (value[0] if value else None) if isinstance(value, MultiValue | list) else value
+    return None if chosen in (None, "") else float(chosen)
+
+
+def _table(item: Dataset, *, signed: bool) -> tuple[NDArray[Any], int, float]:
+    """Return the entries of a LUT, the first value that it maps, and its white (PS3.3 C.11.1.1, C.11.2.1.1).
+
+    A table may hold more bits than its descriptor says, or 8-bit entries two a word.
+    """
+    count, first, bits = (int(value) for value in item.LUTDescriptor)
+    count, first = count or 1 << 16, first & 0xFFFF
+    first -= 1 << 16 if signed and first >= 1 << 15 else 0
+    data = item.LUTData
+    if isinstance(data, bytes):
+        narrow = len(data) < 2 * count
+        table = np.frombuffer(data, np.uint8 if narrow else np.dtype(_word(item)))[:count]
+    else:
+        table = np.atleast_1d(np.asarray(data, np.uint16))
+        if len(table) < count:
+            table = table.view(np.uint8)[:count]
+    return table.copy(), first, float(max((1 << bits) - 1, int(table.max())))
+
+
+def _word(item: Dataset) -> str:
+    """Return the type of a 16-bit word in the item's own byte order."""
+    return "<u2" if item.original_encoding[1] in (True, None) else ">u2"
 
 
 def _check(image: Dataset, uid: str) -> None:

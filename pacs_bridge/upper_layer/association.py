@@ -99,13 +99,14 @@ class Association:
         self._postponed: deque[tuple[Context, CommandSet, bytes]] = deque()
         self._cancelled: set[int] = set()
         self._next_message_id = 0
-        #: A service is at work.
+        #: A request is being answered, or an instance received.
         self.busy = False
 
     @property
-    def heard_at(self) -> float:
-        """When the device last sent a byte, on the monotonic clock."""
-        return self._wire.heard_at
+    def quiet_seconds(self) -> float:
+        """For how long the device has owed us its next byte; 0 while the node itself is at work for it."""
+        since = self._wire.waits_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def cut(self) -> None:
         """End it from another thread."""
@@ -326,8 +327,3 @@ _ECHOED = (
     (Tag.EVENT_TYPE, Tag.EVENT_TYPE),
     (Tag.ACTION_TYPE, Tag.ACTION_TYPE),
 )
-
-
-def quiet_for(association: Association) -> float:
-    """Return for how many seconds nothing was asked and nothing came."""
-    return 0.0 if association.busy else time.monotonic() - association.heard_at

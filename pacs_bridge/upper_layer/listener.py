@@ -18,7 +18,7 @@ from core.errors import SumuError
 from core.settings import NodeSettings
 from pacs_bridge.devices import AdmittedDevice
 from pacs_bridge.upper_layer import negotiation
-from pacs_bridge.upper_layer.association import Association, Service, quiet_for
+from pacs_bridge.upper_layer.association import Association, Service
 from pacs_bridge.upper_layer.negotiation import ASSOCIATE_RQ, AssociationRequest, MalformedRequest, Refusal
 from pacs_bridge.upper_layer.wire import PeerGone, Wire
 
@@ -29,8 +29,9 @@ REQUEST_SECONDS = 30
 MOST_REQUEST_BYTES = 1 << 18
 #: Connections that have not asked for an association yet; beyond that the oldest is closed.
 MOST_STRANGERS = 128
-#: An association that has been quiet for so long gives way to a new one when there are too many.
-GIVES_WAY_SECONDS = 2.0
+#: When there are too many associations, one that has been quiet for so long gives way to a new one: an idle one, and one that
+#: stopped in the middle of a request or an instance.
+IDLE_GIVES_WAY, BUSY_GIVES_WAY = 2.0, 5.0
 _STACK_BYTES = 1 << 19
 
 
@@ -229,8 +230,8 @@ class Listener:
                 else []
             )  # fmt: skip
             if crowded:
-                quietest = max(crowded, key=quiet_for)
-                if quiet_for(quietest) < GIVES_WAY_SECONDS:
+                quietest = max(crowded, key=_overdue)
+                if _overdue(quietest) < 0:
                     raise Refusal(
                         f"{len(crowded)} associations are open and busy.",
                         remedy="The device calls again by itself; raise node.max_associations if this stays.",
@@ -238,7 +239,7 @@ class Listener:
                     )
                 self._associations.discard(quietest)
                 quietest.cut()
-                log.info("quiet_association_ended", device=quietest.device.ae_title, quiet_seconds=round(quiet_for(quietest)))
+                log.info("quiet_association_ended", device=quietest.device.ae_title, quiet_seconds=round(quietest.quiet_seconds))
             self._associations.add(association)
 
     @staticmethod
@@ -247,6 +248,11 @@ class Listener:
         wire.expect_within(2)
         with contextlib.suppress(SumuError):
             wire.exactly(1)
+
+
+def _overdue(association: Association) -> float:
+    """Return for how many seconds an association has been quiet beyond what it may be while others wait."""
+    return association.quiet_seconds - (BUSY_GIVES_WAY if association.busy else IDLE_GIVES_WAY)
 
 
 def _agreed(request: AssociationRequest, offer: Offer) -> dict[str, bytes]:

@@ -37,8 +37,8 @@ class Wire:
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
         self._deadline: float | None = None
-        #: When a byte last came, on the monotonic clock.
-        self.heard_at = time.monotonic()
+        #: Since when it waits for the device, on the monotonic clock; None while it does not wait.
+        self.waits_since: float | None = None
 
     def expect_within(self, seconds: float | None) -> None:
         """Set how long from now everything that is read next may take; None: each wait may last the idle time."""
@@ -112,6 +112,7 @@ class Wire:
             wait = min(wait, self._deadline - time.monotonic())
             if wait <= 0:
                 raise PeerSilent(self._idle)
+        self.waits_since = time.monotonic()
         try:
             self._socket.settimeout(wait)
             count = self._socket.recv_into(self._buffer)
@@ -119,7 +120,7 @@ class Wire:
             raise PeerSilent(wait) from None
         except OSError:
             raise PeerGone() from None
+        self.waits_since = None
         if not count:
             raise PeerGone()
         self._start, self._end = 0, count
-        self.heard_at = time.monotonic()

@@ -12,7 +12,7 @@ from core.clock import in_county, now
 from core.database import Database
 from pacs_bridge.delivery import Courier
 from pacs_bridge.spool import Spool
-from tests.conftest import County, RunningArchive
+from tests.conftest import County, RunningArchive, drain
 from tests.pacs_bridge.conftest import RunningNode, ct_study, node, storescu, wait_until
 
 __all__ = ["ct_study", "node"]
@@ -46,7 +46,7 @@ def test_the_ledger_finds_by_study_device_and_day_and_a_second_look_finds_what_i
     assert found[1:] == ["MISSING", None]
 
     courier = Courier(settings, database, archive)
-    courier.round()
+    drain(courier)
     courier.close()
     whole = ledger(database, "TOWNSHIP_DR", timezone)[2]
     assert whole.compared_at is not None
