@@ -6,23 +6,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from api.house import House, house_of
-from api.images_of_study import ecgs_of, fetch_ecg
 from api.judging import judge
 from api.pages import language_of, render
-from api.preread_words import latest
 from api.reading_desk import Desk, desk_of
-from api.refusals import NoSuchPage
 from api.signing_in import require
 from api.studies import visible_study
-from api.web.ecg_paper import ecg_paper_svg
 from core import audit
 from core.access import Permission, Person
 from core.lifecycles.preread import END_STATES
-from core.tables import PreRead, Study, Verdict
+from core.tables import Verdict
 
 router = APIRouter(include_in_schema=False)
 
@@ -65,30 +59,6 @@ def judge_finding(
     if "hx-request" not in request.headers:
         return RedirectResponse(f"/studies/{study_instance_uid}", status_code=303)
     return pre_read_panel(request, house, person, study_instance_uid)
-
-
-@router.get("/studies/{study_instance_uid}/ecg/{sop_instance_uid}.svg")
-def ecg_paper(request: Request, house: OurHouse, person: Looker, study_instance_uid: str, sop_instance_uid: str) -> Response:
-    """Draw one recording on ECG paper."""
-    with house.database.reading() as session:
-        study: Study = visible_study(session, person, study_instance_uid)
-        found = [one for one in ecgs_of(session, study) if one.sop_instance_uid == sop_instance_uid]
-        beats = _beats(session, study, sop_instance_uid)
-    if not found:
-        raise NoSuchPage
-    svg = ecg_paper_svg(fetch_ecg(house.archive, found[0]), language=language_of(request), beats=beats)
-    return Response(svg, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
-
-
-def _beats(session: Session, study: Study, sop_instance_uid: str) -> list[dict[str, float | None]] | None:
-    """Return where the pre-read saw the waves of one recording (``inference.ecg.engine``), or None."""
-    read = session.scalars(select(PreRead).where(PreRead.study_id == study.id, PreRead.engine == "ecg")).all()
-    for pre_read in latest(read):
-        for evidence in (pre_read.evidence, *pre_read.evidence.get("others", [])):
-            if evidence.get("sop_instance_uid") == sop_instance_uid:
-                beats: list[dict[str, float | None]] = evidence.get("beats", [])
-                return beats
-    return None
 
 
 def _desk(request: Request, house: House, person: Person, study_instance_uid: str) -> Desk:

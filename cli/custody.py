@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import typer
@@ -45,7 +44,7 @@ def print_ledger(settings: Settings, what: str, *, verify: bool) -> int:
     for row in rows:
         verdict = ""
         if verify:
-            fault = fault_of(row, archive, Spool(settings.spool), settings.quarantine)
+            fault = fault_of(row, archive, settings)
             verdict, faults = fault or "whole", faults + (fault is not None)
         typer.echo(line(row, settings.county.timezone, verdict))
     typer.echo(f"{len(rows)} instances, {sum(row.size for row in rows) / 1e6:.1f} MB" + (f", {faults} faults" if verify else ""))
@@ -62,15 +61,17 @@ def ledger(database: Database, what: str, timezone: str) -> Sequence[Instance]:
         return rows
 
 
-def fault_of(row: Instance, archive: Archive, spool: Spool, quarantine: Path) -> str | None:
-    """Read an instance where it lies and return what is wrong with it, or None."""
+def fault_of(row: Instance, archive: Archive, settings: Settings) -> str | None:
+    """Read an instance everywhere where it lies and return what is wrong with it, or None."""
     try:
-        digest = _digest(row, archive, spool, quarantine)
+        for digest, expected in _digests(row, archive, settings):
+            if digest.sha256 != expected:
+                return f"DIFFERS ({digest.sha256[:12]})"
     except (NotInArchive, FileNotFoundError):
         return "MISSING"
     except NotPart10:
         return "DAMAGED"
-    return None if digest.sha256 == row.sha256 else f"DIFFERS ({digest.sha256[:12]})"
+    return None
 
 
 def line(row: Instance, timezone: str, verdict: str = "") -> str:
@@ -83,17 +84,24 @@ def line(row: Instance, timezone: str, verdict: str = "") -> str:
     return (
         f"{clock(row.received_at)}  {by:<16} {row.modality:<4} {row.sop_instance_uid}  {row.size:>11,} B  {row.sha256[:12]}  "
         f"{row.state.value:<11} delivered {clock(row.delivered_at)}  compared {clock(row.compared_at)}"
+        + (f"  text repaired from {row.repair_character_set}" if row.delivered_sha256 and row.repair_character_set else "")
+        + ("  original kept" if row.original_name else "")
         + (f"  sent again {row.repeats} times" if row.repeats else "")
         + (f"  {verdict}" if verdict else "")
     )
 
 
-def _digest(row: Instance, archive: Archive, spool: Spool, quarantine: Path) -> DatasetDigest:
+def _digests(row: Instance, archive: Archive, settings: Settings) -> Iterator[tuple[DatasetDigest, str]]:
+    """Yield what an instance's bytes are, and what they should be, for every place that holds it."""
+    name = row.spool_name or ""
     if row.state is CustodyState.COMPARED:
-        return archive.digest(row.archive_id or "")
-    if row.state is CustodyState.QUARANTINED:
-        return dataset_digest(quarantine / (row.spool_name or ""))
-    return dataset_digest(spool.path(row.spool_name or ""))
+        yield archive.digest(row.archive_id or ""), row.delivered_sha256 or row.sha256
+        if row.original_name is not None:
+            yield dataset_digest(settings.originals / row.original_name), row.sha256
+    elif row.state is CustodyState.QUARANTINED:
+        yield dataset_digest(settings.quarantine / name), row.sha256
+    else:
+        yield dataset_digest(Spool(settings.spool, receiver="custody").path(name)), row.sha256
 
 
 def _query(what: str, timezone: str) -> Select[Instance]:

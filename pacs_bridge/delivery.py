@@ -12,7 +12,6 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import structlog
 from sqlalchemy import ColumnElement, select
@@ -25,6 +24,7 @@ from core.lifecycles.custody import CUSTODY, CustodyEvent, CustodyState
 from core.settings import Settings
 from core.tables import Device, Instance, Study
 from pacs_bridge.archive import Archive, ArchiveDied, ArchiveRefused, ArchiveUnreachable, NotInArchive
+from pacs_bridge.preparation import SUFFIX, Preparer, needs_preparation
 from pacs_bridge.quarantine import set_down
 from pacs_bridge.spool import Spool
 
@@ -71,8 +71,7 @@ class ArchiveKiller(SumuError):
 class Errand:
     """One instance to bring to the archive."""
 
-    instance_id: int
-    sop_instance_uid: str
+    instance: Instance
     spool_name: str
 
 
@@ -83,6 +82,8 @@ class Result:
     errand: Errand
     event: CustodyEvent | None = None
     archive_id: str | None = None
+    #: Set where the archive got another form than the received one.
+    delivered_sha256: str | None = None
     error: Exception | None = None
 
 
@@ -96,6 +97,7 @@ class Courier:
     def __init__(self, settings: Settings, database: Database, archive: Archive) -> None:
         self._settings, self._database, self._archive = settings, database, archive
         self._spool = Spool(settings.spool, receiver="courier")
+        self._preparer = Preparer(database)
         self._hands = ThreadPoolExecutor(settings.delivery.parallel, thread_name_prefix="courier")
         self._under_way: dict[Future[Result], Errand] = {}
         self._lock = (settings.spool / "courier.lock").open("w")
@@ -148,21 +150,21 @@ class Courier:
                 Instance.next_try_at <= now(),
                 Instance.machine == self._settings.machine,
                 Instance.spool_name.is_not(None),
-                Instance.id.not_in([errand.instance_id for errand in self._under_way.values()]),
+                Instance.id.not_in([errand.instance.id for errand in self._under_way.values()]),
                 *criteria,
             )
             .order_by(Study.urgency_rank, Instance.received_at)
             .limit(count)
         )
         with self._database.reading() as session:
-            return [
-                Errand(instance_id=instance.id, sop_instance_uid=instance.sop_instance_uid, spool_name=instance.spool_name or "")
-                for instance in session.scalars(query)
-            ]
+            return [Errand(instance=instance, spool_name=instance.spool_name or "") for instance in session.scalars(query)]
 
     def _deliver(self, errand: Errand) -> Result:
+        path, prepared = self._spool.path(errand.spool_name), None
         try:
-            with self._file(errand).open("rb") as file:
+            if needs_preparation(errand.instance):
+                prepared = self._preparer.prepare(path, errand.instance)
+            with (prepared.path if prepared else path).open("rb") as file:
                 archive_id = self._archive.store(file)
         except FileNotFoundError:
             return Result(errand=errand, event=CustodyEvent.REFUSE, error=FileVanished(errand.spool_name))
@@ -171,10 +173,10 @@ class Courier:
             return Result(errand=errand, event=CustodyEvent.REFUSE if error.status == 400 else None, error=error)
         except Exception as error:  # the archive is away, or its disk is: the next try will tell
             return Result(errand=errand, error=error)
-        return Result(errand=errand, event=CustodyEvent.DELIVER, archive_id=archive_id)
-
-    def _file(self, errand: Errand) -> Path:
-        return self._spool.path(errand.spool_name)
+        return Result(
+            errand=errand, event=CustodyEvent.DELIVER, archive_id=archive_id,
+            delivered_sha256=prepared.sha256 if prepared else None,
+        )  # fmt: skip
 
     def _collect(self) -> int:
         """Write down what the hands have done meanwhile."""
@@ -197,16 +199,18 @@ class Courier:
         self._archive_away = any(isinstance(result.error, ArchiveUnreachable) for result in results)
         aside = []
         with self._database.writing() as session:
-            rows = self._rows(session, [result.errand.instance_id for result in results])
+            rows = self._rows(session, [result.errand.instance.id for result in results])
             for result in results:
-                instance = rows[result.errand.instance_id]
+                instance = rows[result.errand.instance.id]
                 if isinstance(result.error, ArchiveDied):
                     instance.deaths += 1
                 if instance.deaths >= MOST_DEATHS:
                     result = Result(
                         errand=result.errand, event=CustodyEvent.REFUSE, error=ArchiveKiller(instance.sop_instance_uid)
                     )
-                self._note(session, instance, result.event, result.error, archive_id=result.archive_id)
+                if result.event is CustodyEvent.DELIVER:
+                    instance.archive_id, instance.delivered_sha256 = result.archive_id, result.delivered_sha256
+                self._note(session, instance, result.event, result.error)
                 if result.event is CustodyEvent.REFUSE:
                     aside.append(result.errand.spool_name)
         for name in aside:
@@ -240,7 +244,7 @@ class Courier:
             self._archive_away = True
             return 0
         theirs = dict(zip((instance.id for instance in delivered), found, strict=True))
-        release, aside = [], []
+        release, keep, aside = list[str](), list[str](), list[str]()
         with self._database.writing() as session:
             for instance in self._rows(session, list(theirs)).values():
                 digest = theirs[instance.id]
@@ -253,9 +257,14 @@ class Courier:
                     aside.append(name)
                 else:
                     self._note(session, instance, CustodyEvent.AGREE, None)
-                    release.append(name)
+                    if instance.delivered_sha256 is not None:
+                        instance.original_name = name
+                    (release if instance.delivered_sha256 is None else keep).append(name)
         for name in release:
             self._spool.release(name)
+        for name in keep:
+            self._spool.set_aside(name, self._settings.originals)
+            self._spool.release(name + SUFFIX)
         for name in aside:
             self._spool.set_aside(name, self._settings.quarantine)
         return len(delivered)
@@ -266,15 +275,12 @@ class Courier:
     def _rows(session: Session, ids: list[int]) -> dict[int, Instance]:
         return {instance.id: instance for instance in session.scalars(select(Instance).where(Instance.id.in_(ids)))}
 
-    def _note(
-        self, session: Session, instance: Instance, event: CustodyEvent | None, error: Exception | None,
-        archive_id: str | None = None,
-    ) -> None:  # fmt: skip
+    def _note(self, session: Session, instance: Instance, event: CustodyEvent | None, error: Exception | None) -> None:
         """Write what happened to one instance; what a crash leaves of the spool's copy after that is a copy too many."""
         if event is not None:
             instance.state = CUSTODY.next(instance.state, event)
         if event is CustodyEvent.DELIVER:
-            instance.delivered_at, instance.archive_id, instance.next_try_at = now(), archive_id, now()
+            instance.delivered_at = instance.next_try_at = now()
         elif event is CustodyEvent.AGREE:
             instance.compared_at, instance.spool_name = now(), None
         if error is None:

@@ -7,10 +7,12 @@ tool laid on the screen, reads true at any zoom. IEC 60601-2-25: 25 mm/s, 10 mm/
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 from math import ceil
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,9 @@ import numpy.typing as npt
 from core.errors import SumuError
 from inference.ecg.leads import LEADS
 from inference.ecg.waveform import Ecg, Filters
+
+#: One beat of a pre-read's evidence: seconds by the wave's name, None for a wave that was not seen, ``kind`` its annotation.
+Beat = Mapping[str, Any]
 
 _LIMB, _CHEST = LEADS[:6], LEADS[6:]
 
@@ -74,7 +79,7 @@ def ecg_paper_svg(
     speed_mm_s: float = 25,
     gain_mm_mv: float = 10,
     language: str = "zh",
-    beats: Iterable[Mapping[str, float | None]] | None = None,
+    beats: Sequence[Beat] | None = None,
     start: float = 0.0,
     seconds: float = _SECONDS,
 ) -> str:
@@ -87,7 +92,8 @@ def ecg_paper_svg(
     language
         ``zh`` or ``en``: the words of the footer.
     beats
-        The evidence of the pre-read: draws where P, QRS and T were seen, under the rhythm strip or lead II.
+        The evidence of the pre-read: draws where P, QRS and T were seen, R and the RR intervals in ms, and the kind of each
+        beat where the evidence names one; under the rhythm strip or lead II.
     start, seconds
         Which stretch; ``12x1`` with 3 s fills a phone at true size.
 
@@ -108,7 +114,8 @@ def ecg_paper_svg(
         if sum(map(len, rows)) <= _LARGEST_PATHS:
             break
     marked = plan.marked_row
-    marks = "" if beats is None else sheet.marks(beats, plan.rows[marked], _TOP + plan.row_mm * (marked + 1) - 2)
+    foot = _TOP + plan.row_mm * (marked + 1) - 2
+    marks = "" if beats is None else sheet.marks(beats, plan.rows[marked], foot)
     name = hashlib.sha256(f"{ecg.sop_instance_uid} {layout} {start}".encode()).hexdigest()[:8]
     title = {"zh": "心电图", "en": "Electrocardiogram"}.get(language, "Electrocardiogram")
     return (
@@ -127,13 +134,37 @@ def ecg_paper_svg(
 
 def footer(ecg: Ecg, speed_mm_s: float, gain_mm_mv: float, language: str) -> str:
     """Return the line that every ECG sheet carries."""
-    words = [f"{speed_mm_s:g} mm/s", f"{gain_mm_mv:g} mm/mV", *_filter_words(ecg.filters, language), f"{ecg.sampling_rate:g} Hz"]
+    # Em spaces: SVG folds common ones.
+    return "\u2003".join([f"{speed_mm_s:g} mm/s", f"{gain_mm_mv:g} mm/mV", *recording_words(ecg, language)])
+
+
+def recording_words(ecg: Ecg, language: str) -> list[str]:
+    """Return what a sheet says of the recording itself: the device's filters, the sampling, the leads that were computed."""
+    words = [*_filter_words(ecg.filters, language), f"{ecg.sampling_rate:g} Hz"]
     if language == "zh":
         words[-1] = f"采样 {words[-1]}"
     if ecg.derived:
         words.append(("推算导联 " if language == "zh" else "derived ") + " ".join(ecg.derived))
-    # Em spaces: SVG folds common ones.
-    return "\u2003".join(words)
+    return words
+
+
+def paper_plan() -> dict[str, Any]:
+    """Return the measures of a sheet, in mm, so that a page which draws by itself draws the same paper."""
+    return {
+        "layouts": {
+            name: {"rows": plan.rows, "row_mm": plan.row_mm, "marked_row": plan.marked_row} for name, plan in _LAYOUTS.items()
+        },
+        "seconds": _SECONDS,
+        "left": _LEFT,
+        "mark": _MARK,
+        "right": _RIGHT,
+        "top": _TOP,
+        "foot": _FOOT,
+        "zero": _ZERO,
+        "tolerance": _TOLERANCE,
+        "colours": {"paper": _PAPER, "fine": _FINE, "bold": _BOLD, "ink": _INK, "text": _TEXT},
+        "waves": [{"on": begin, "off": end, "colour": colour} for begin, end, colour in _MARKS],
+    }
 
 
 def _filter_words(filters: Filters, language: str) -> list[str]:
@@ -171,8 +202,8 @@ class _Sheet:
             for number, lead in enumerate(leads)
         )
 
-    def marks(self, beats: Iterable[Mapping[str, float | None]], leads: Sequence[str], y: float) -> str:
-        """Return a strip for every wave of the pre-read that falls into lead II's share of its row."""
+    def marks(self, beats: Sequence[Beat], leads: Sequence[str], y: float) -> str:
+        """Return a strip for every wave of the pre-read that falls into lead II's share of its row, R marks, RR in ms."""
         share = self.seconds / len(leads)
         first = self.start + share * leads.index("II")
         drawn = []
@@ -181,7 +212,19 @@ class _Sheet:
                 a, b = beat.get(begin), beat.get(end)
                 if a is not None and b is not None and a >= first and b <= first + share:
                     drawn.append(f'<path stroke="{colour}" d="M{self._x(a):.2f} {y:g}H{self._x(b):.2f}"/>')
-        return f'<g class="ecg-beats" fill="none" stroke-width="0.9">{"".join(drawn)}</g>'
+        peaks = [
+            (float(beat["r"] or 0), str(beat.get("kind") or ""))
+            for beat in beats
+            if first <= (beat.get("r") or -1) <= first + share
+        ]
+        ticks = "".join(f'<path stroke-width="0.25" stroke="{_TEXT}" d="M{self._x(r):.2f} {y - 1.2:g}v2.4"/>' for r, _ in peaks)
+        words = [(self._x(r), y - 1.8, kind) for r, kind in peaks if kind]
+        words += [(self._x((a + b) / 2), y + 3.4, f"{(b - a) * 1000:.0f}") for (a, _), (b, _) in pairwise(peaks)]
+        texts = "".join(f'<text x="{x:.2f}" y="{at:g}">{escape(word)}</text>' for x, at, word in words)
+        return (
+            f'<g class="ecg-beats" fill="none" stroke-width="0.9">{"".join(drawn)}</g><g class="ecg-rr">{ticks}'
+            f'<g font-family="Arial, Helvetica, sans-serif" font-size="2.6" fill="{_TEXT}" text-anchor="middle">{texts}</g></g>'
+        )
 
     def _x(self, second: float) -> float:
         return _LEFT + _MARK + (second - self.start) * self.speed

@@ -89,9 +89,7 @@ class Detective:
     def _statistics_of(self, device_id: int) -> DeviceStatistics:
         if device_id not in self._statistics:
             with self._database.reading() as session:
-                rows = session.scalars(select(CharacterSetSighting).where(CharacterSetSighting.device_id == device_id))
-                counts = {(row.declared, "" if row.found == UNDECIDED else row.found): row.count for row in rows}
-            self._statistics[device_id] = DeviceStatistics(counts=counts)
+                self._statistics[device_id] = statistics_of(session, device_id)
         return self._statistics[device_id]
 
     def _remember(self, verdict: Verdict, statistics: DeviceStatistics, examined: Examined, device_id: int) -> None:
@@ -108,3 +106,9 @@ class Detective:
                 candidates=[candidate.encoding for candidate in verdict.candidates[:3]],
                 remedy="Look at the device's page; if you know what it writes: sumu device admit AE --writes TERM",
             )  # fmt: skip
+
+
+def statistics_of(session: Session, device_id: int | None) -> DeviceStatistics:
+    """Return what a device has declared and written before."""
+    rows = session.scalars(select(CharacterSetSighting).where(CharacterSetSighting.device_id == device_id))
+    return DeviceStatistics(counts={(row.declared, "" if row.found == UNDECIDED else row.found): row.count for row in rows})

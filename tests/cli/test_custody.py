@@ -35,13 +35,13 @@ def test_the_ledger_finds_by_study_device_and_day_and_a_second_look_finds_what_i
     assert len(ledger(database, rows[0].study.study_instance_uid, timezone)) == 3
     assert ledger(database, "1999-01-01", timezone) == []
 
-    spool, archive, quarantine = Spool(settings.spool), running_archive.archive, settings.quarantine
+    spool, archive = Spool(settings.spool), running_archive.archive
     wait_until(lambda: len(list(spool.held.iterdir())) == 3)
-    assert [fault_of(row, archive, spool, quarantine) for row in rows] == [None, None, None]
+    assert [fault_of(row, archive, settings) for row in rows] == [None, None, None]
     damaged, lost, _ = (spool.path(row.spool_name or "") for row in rows)
     damaged.write_bytes(damaged.read_bytes()[:-2] + b"xx")
     lost.unlink()
-    found = [fault_of(row, archive, spool, quarantine) for row in rows]
+    found = [fault_of(row, archive, settings) for row in rows]
     assert (found[0] or "").startswith("DIFFERS")
     assert found[1:] == ["MISSING", None]
 
@@ -50,7 +50,7 @@ def test_the_ledger_finds_by_study_device_and_day_and_a_second_look_finds_what_i
     courier.close()
     whole = ledger(database, "TOWNSHIP_DR", timezone)[2]
     assert whole.compared_at is not None
-    assert fault_of(whole, archive, spool, quarantine) is None
+    assert fault_of(whole, archive, settings) is None
 
     assert print_ledger(settings, "TOWNSHIP_DR", verify=False) == 0
     printed = capsys.readouterr().out
