@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from pydicom.uid import MediaStorageDirectoryStorage
 from sqlalchemy import select
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
@@ -24,11 +23,15 @@ from core.database import Database
 from core.errors import SumuError
 from core.settings import Settings
 from core.tables import Door, Instance, Organisation, Study
+from pacs_bridge.character_sets.detective import Detective
 from pacs_bridge.ecg.convert import EcgSource, convert_ecg, ecg_source
 from pacs_bridge.ecg.formats import WFDB, UnreadableEcg, format_of
 from pacs_bridge.ecg.originals import keep_original, originals_folder
 from pacs_bridge.ecg.wfdb import signal_files
-from pacs_bridge.headers import InstanceFacts, UnusableHeader, facts_of, read_header
+from pacs_bridge.examination.guard import Examiner
+from pacs_bridge.examination.limits import Limits
+from pacs_bridge.examination.poisoned import MediaDirectory
+from pacs_bridge.headers import InstanceFacts, facts_of, read_header
 from pacs_bridge.import_files import BroughtFile, ImportLimits, brought_files
 from pacs_bridge.import_outcomes import ImportedFile, Outcome
 from pacs_bridge.part10 import DatasetDigest, dataset_digest
@@ -55,6 +58,7 @@ class _Kept:
     spool_name: str
     remark: str
     originals: tuple[str, ...]
+    repair_character_set: str | None
 
 
 class ImportDoor:
@@ -62,6 +66,7 @@ class ImportDoor:
 
     def __init__(self, settings: Settings, database: Database, spool: Spool) -> None:
         self._settings, self._database, self._spool = settings, database, spool
+        self._examiner = Examiner(Limits(**settings.examination.model_dump()))
 
     def take_in(
         self, source: Path, *, organisation_id: int, actor: str, limits: ImportLimits | None = None
@@ -85,7 +90,10 @@ class ImportDoor:
             tempfile.TemporaryDirectory(prefix=".convert-", dir=self._settings.data) as place,
         ):
             belongings = _belongings(files)
-            results = [self._keep(file, belongings, Path(place)) for file in files]
+            try:
+                results = [self._keep(file, belongings, Path(place)) for file in files]
+            finally:
+                self._examiner.close()
             outcomes = [result for result in results if isinstance(result, ImportedFile)]
             for study in _by_study([result for result in results if isinstance(result, _Kept)]):
                 outcomes += self._register(study, organisation_id, actor, source.name)
@@ -112,13 +120,14 @@ class ImportDoor:
         return ImportedFile(name=file.name, outcome=Outcome.REFUSED, format=found, remark=reason, remedy=remedy)
 
     def _keep_dicom(self, file: BroughtFile) -> _Kept | ImportedFile:
-        header = read_header(file.path)
-        if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        (verdict,) = self._examiner.examine_many([file.path])
+        if isinstance(verdict, MediaDirectory):
             return ImportedFile(name=file.name, outcome=Outcome.PASSED_OVER, format=_DICOM, remark=_INDEX)
-        if "TransferSyntaxUID" not in header.file_meta:
-            raise UnusableHeader("TransferSyntaxUID is missing.")
-        facts = facts_of(header, county_timezone=self._settings.county.timezone)
-        return self._spooled(file, file.path, facts, dataset_digest(file.path), _DICOM)
+        if isinstance(verdict, SumuError):
+            raise verdict
+        looked = Detective(self._database).look(verdict, None)
+        facts = facts_of(looked.examined, county_timezone=self._settings.county.timezone)
+        return self._spooled(file, file.path, facts, dataset_digest(file.path), _DICOM, repair_character_set=looked.repair_from)
 
     def _keep_ecg(self, file: BroughtFile, source: EcgSource, place: Path) -> _Kept | ImportedFile:
         # Before the conversion: a later version of it may write other bytes for the same original.
@@ -159,6 +168,7 @@ class ImportDoor:
         *,
         remark: str = "",
         originals: tuple[str, ...] = (),
+        repair_character_set: str | None = None,
     ) -> _Kept:
         self._spool.check_space()
         return _Kept(
@@ -170,6 +180,7 @@ class ImportDoor:
             spool_name=self._spool.keep_import(path, facts.sop_instance_uid, digest.sha256),
             remark=remark,
             originals=originals,
+            repair_character_set=repair_character_set,
         )
 
     def _register(self, study: list[_Kept], organisation_id: int, actor: str, source: str) -> list[ImportedFile]:
@@ -207,6 +218,7 @@ class ImportDoor:
             sha256=kept.sha256,
             machine=self._settings.machine,
             spool_name=kept.spool_name,
+            repair_character_set=kept.repair_character_set,
         )
         try:
             with session.begin_nested():

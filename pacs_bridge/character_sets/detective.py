@@ -43,11 +43,16 @@ class Detective:
         self._unwritten: Counter[tuple[int, str, str]] = Counter()
         self._examples: dict[tuple[int, str, str], str] = {}
 
-    def look(self, examined: Examined, device: AdmittedDevice) -> Looked:
-        """Return the instance with its text decoded; undecided text stays as the device declared it, and is counted."""
+    def look(self, examined: Examined, device: AdmittedDevice | None) -> Looked:
+        """Return the instance with its text decoded; undecided text stays as the device declared it, and is counted.
+
+        What people bring has no device, and nothing is remembered of it.
+        """
         if not examined.texts:
             return Looked(examined=examined)
-        statistics = replace(self._statistics_of(device.id), rule=device.character_set_rule)
+        statistics = DeviceStatistics()
+        if device is not None:
+            statistics = replace(self._statistics_of(device.id), rule=device.character_set_rule)
         declared = "\\".join(examined.character_sets)
         elements = [
             TextElement(
@@ -57,7 +62,8 @@ class Detective:
             for text in examined.texts
         ]  # fmt: skip
         verdict = detect(elements, declared, statistics=statistics)
-        self._remember(verdict, statistics, examined, device.id)
+        if device is not None:
+            self._remember(verdict, statistics, examined, device.id)
         if verdict.finding not in (Finding.AGREES, Finding.DISAGREES):
             return Looked(examined=examined)
         readable = {value.path[0]: value.text.encode() for value in verdict.values if len(value.path) == 1}
