@@ -13,7 +13,7 @@ import numpy as np
 from cli.evaluation import NothingToMeasure
 from inference.ecg.statements import StatementNetwork
 from models.ecg.data import Recordings, read_folds
-from models.ecg.metrics import FEWEST_POSITIVES, auc_by_column, expected_calibration_error
+from models.ecg.metrics import auc_by_column, expected_calibration_error
 from models.ecg.preprocessing import RATE
 from models.ecg.superclasses import SUPERCLASSES, superclass_labels
 
@@ -78,24 +78,3 @@ def _number(value: float | np.floating[Any]) -> float | None:
 
 def _share(hits: Any) -> float | None:
     return _number(hits.mean()) if len(hits) else None
-
-
-def table_of(found: dict[str, Any]) -> str:
-    """Return the figures as text."""
-    lines = [
-        f"{found['records']} recordings of fold {', '.join(map(str, found['folds']))}; weights {found['weights_sha256'][:12]}"
-    ]
-    rows = sorted(found["statements"].items(), key=lambda item: -item[1]["positives"])
-    lines += [f"{code:8} {row['positives']:6} {_words(row['auc'])} {'spoken' if row['spoken'] else ''}" for code, row in rows]
-    lines += [f"{name:15} {_words(area)}" for name, area in found["superclasses"].items()]
-    lines += [
-        f"mean over {found['statements_counted']} statements with {FEWEST_POSITIVES} positives: {_words(found['macro_auc'])}",
-        f"mean over the superclasses: {_words(found['macro_superclass_auc'])}",
-        f"calibration error {_words(found['calibration_error'])}, Brier score {_words(found['brier'])}",
-        f"{found['seconds_per_ecg']:.4f} s an ECG",
-    ]
-    return "\n".join(lines)
-
-
-def _words(value: float | None) -> str:
-    return "     -" if value is None else f"{value:.4f}"

@@ -29,19 +29,30 @@ class Evidence:
     #: ended, it writes all rows of a study at once.
     came_by_other_doors: bool
     last_received_at: datetime
+    #: Instances that have come.
+    received: int
+    #: Instances that the device itself said it made (MPPS, storage commitment); None where it did not say.
+    expected: int | None = None
+    #: Instance numbers that are missing inside the series: 1, 2, 4 lacks one.
+    gaps: int = 0
 
 
 def may_settle(evidence: Evidence, settings: CompletenessSettings, moment: datetime) -> bool:
     """Return whether a study is complete as far as anybody can tell.
 
-    Never while an association that brought some of it is open, or while the archive lacks an instance. After that, quiet
-    time by modality; none at all for machines that send an examination in one association.
+    Never while an association that brought some of it is open, or while the archive lacks an instance. After that, what the
+    device itself counted decides: all there, at once; some missing, a long wait. Where it did not count, quiet time by
+    modality, none at all for machines that send an examination in one association, and longer where instance numbers have gaps.
     """
     if evidence.undelivered or evidence.open_associations:
         return False
     quiet = settings.quiet_seconds_by_modality.get(evidence.modality, settings.quiet_seconds)
     if evidence.came_by_other_doors:
         quiet = max(quiet, settings.quiet_seconds)
+    if evidence.expected is not None:
+        quiet = 0 if evidence.received >= evidence.expected else max(quiet, settings.missing_seconds)
+    elif evidence.gaps:
+        quiet = max(quiet, settings.gap_seconds)
     return moment - evidence.last_received_at >= timedelta(seconds=quiet)
 
 
@@ -79,4 +90,22 @@ def evidence_of(session: Session, study: Study) -> Evidence:
         open_associations=session.scalar(open_associations) or 0,
         came_by_other_doors=bool(session.scalar(other_doors)),
         last_received_at=study.last_received_at,
+        received=study.instance_count,
+        expected=study.expected_instances,
+        gaps=_gaps(session, study),
     )
+
+
+def _gaps(session: Session, study: Study) -> int:
+    """Return how many instance numbers (0020,0013) the series lack between their first and their last."""
+    numbers = (
+        select(
+            func.max(Instance.instance_number)
+            - func.min(Instance.instance_number)
+            + 1
+            - func.count(Instance.instance_number.distinct())
+        )
+        .where(Instance.study_id == study.id, Instance.door != Door.OURS, Instance.instance_number.is_not(None))
+        .group_by(Instance.series_instance_uid)
+    )
+    return sum(max(0, lacking) for lacking in session.scalars(numbers))

@@ -21,6 +21,8 @@ _FRONTAL_NEIGHBOURS = tuple(pairwise(("aVL", "I", "II", "aVF", "III")))
 _CHEST_NEIGHBOURS = tuple(pairwise(_CHEST))
 #: Where the zero line is taken: the 20 ms before the QRS, after P has ended.
 _BEFORE_QRS = round(0.020 * RATE)
+#: Where ST is read beside the J point.
+_AFTER_J = round(0.060 * RATE)
 #: Net areas below this many mV*ms in both limb leads have no direction worth a number.
 _SMALLEST_VECTOR = 1.0
 
@@ -34,9 +36,18 @@ class Amplitudes:
     s: Mapping[str, float]
     #: By lead: level at the end of the QRS, the J point.
     j: Mapping[str, float]
+    #: By lead: level 60 ms later.
+    st60: Mapping[str, float]
     axis_qrs: float | None
     axis_p: float | None
     axis_t: float | None
+
+    def by_lead(self) -> dict[str, dict[str, float]]:
+        """Return what a page shows of each lead, mV."""
+        return {
+            name: {kind: round(row[name], 3) for kind, row in (("r", self.r), ("s", self.s), ("j", self.j), ("st60", self.st60))}
+            for name in self.r
+        }
 
     @property
     def sokolow_lyon(self) -> float | None:
@@ -75,6 +86,7 @@ def amplitudes_of(beats: Sequence[Beat], signals: Mapping[str, npt.NDArray[np.fl
         r={name: max(0.0, over_beats(row, lambda qrs: float(qrs.max()))) for name, row in signals.items()},
         s={name: max(0.0, -over_beats(row, lambda qrs: float(qrs.min()))) for name, row in signals.items()},
         j={name: over_beats(row, lambda qrs: float(qrs[-1])) for name, row in signals.items()},
+        st60={name: median(_level_after_j(row, beat) for beat in beats) for name, row in signals.items()},
         axis_qrs=_axis(signals, [(beat, beat.qrs_on, beat.qrs_off) for beat in beats]),
         axis_p=_axis(signals, [(b, b.p_on, b.p_off) for b in beats if b.p_on is not None and b.p_off is not None], before="p"),
         axis_t=_axis(signals, [(b, b.t_on, b.t_off) for b in beats if b.t_on is not None and b.t_off is not None]),
@@ -83,6 +95,11 @@ def amplitudes_of(beats: Sequence[Beat], signals: Mapping[str, npt.NDArray[np.fl
 
 def _qrs(row: npt.NDArray[np.float64], beat: Beat) -> npt.NDArray[np.float64]:
     return row[round(beat.qrs_on * RATE) : round(beat.qrs_off * RATE) + 1]
+
+
+def _level_after_j(row: npt.NDArray[np.float64], beat: Beat) -> float:
+    at = min(len(row) - 1, round(beat.qrs_off * RATE) + _AFTER_J)
+    return float(row[at] - _zero(row, beat)) / 1000
 
 
 def _zero(row: npt.NDArray[np.float64], beat: Beat, at: float | None = None) -> float:

@@ -1,7 +1,7 @@
 """One beat out of many leads: the leads vote where P, QRS and T begin and end.
 
-The median over leads, not the earliest onset and the latest offset: it is the definition that agreed best both with the
-annotated leads of LUDB and with what two devices measured (docs/decisions/ecg-delineation.md).
+The median over leads, for P and T and as the first guess for the QRS, whose boundaries ``boundaries.py`` looks for in all
+leads at once (docs/decisions/ecg-delineation.md).
 """
 
 from __future__ import annotations
@@ -73,6 +73,19 @@ def beats_of(waves: Mapping[str, Sequence[Wave]], signals: npt.NDArray[np.float6
             )
         )
     return tuple(beats)
+
+
+def atrial_rate_of(waves: Mapping[str, Sequence[Wave]]) -> float | None:
+    """Return P waves a minute, conducted or not, from the median distance of those that enough leads show; None below three."""
+    middles = sorted((wave.onset + wave.offset) / 2 for row in waves.values() for wave in row if wave.kind == P)
+    groups: list[list[float]] = []
+    for middle in middles:
+        if groups and middle - groups[-1][-1] <= _ONE_BEAT / 2:
+            groups[-1].append(middle)
+        else:
+            groups.append([middle])
+    seen = [median(group) for group in groups if len(group) >= _QUORUM * len(waves)]
+    return 60 * RATE / float(np.median(np.diff(seen))) if len(seen) >= 3 else None
 
 
 def _complexes(waves: Mapping[str, Sequence[Wave]]) -> list[tuple[float, float]]:

@@ -1,33 +1,36 @@
-"""Where P, QRS and T are, sample by sample: openecg's bundled network, run by onnxruntime.
+"""Where P, QRS and T are, sample by sample: openecg's network, run by onnxruntime.
 
 docs/decisions/ecg-delineation.md says why this one, and how well it does.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from math import gcd
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from openecg.deploy import CODEC_FS, CODEC_SEQ, bundled_codec_onnx_path
 from openecg.dsp import rank_normalize
-from openecg.layered import EVAL_MARGIN_S
 from scipy.signal import resample_poly
 
 from inference.engine import ModelIdentity
 from inference.onnx_session import PROCESSOR, open_session
+from models.bundle import BUNDLES, Bundle, read_bundle
+
+FOLDER = BUNDLES / "ecg_delineation"
 
 #: Hz of the labels below.
-RATE = int(CODEC_FS)
+RATE = 500
 #: Samples that the network sees at once: 10 s.
-WINDOW = int(CODEC_SEQ)
-#: What a window says of its first and last two seconds is not used (openecg.layered.EVAL_MARGIN_S).
-MARGIN = round(EVAL_MARGIN_S * RATE)
+WINDOW = 5000
+#: Samples of one frame of the network.
+FRAME = 10
+#: What a window says of its first and last two seconds is not used (openecg.layered.EVAL_MARGIN_S): the network was taught with
+#: first and last beats left out. The recording's ends are mirrored by so much. 1.2 s lost waves at ends and joints.
+MARGIN = 2 * RATE
 OTHER, P, QRS, T = range(4)
 #: Shorter runs of one class are flicker, not waves; the shortest P and QRS of man last longer.
 _SHORTEST_WAVE = RATE // 50
@@ -45,31 +48,37 @@ class Wave:
 class Delineator:
     """The network and its name; loads once, at the first recording."""
 
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._folder = folder
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The bundle, its weights compared with its metadata."""
+        return read_bundle(self._folder)
+
     @cached_property
     def identity(self) -> ModelIdentity:
         """What every result names."""
+        bundle = self.bundle
         return ModelIdentity(
-            name="openecg codec v6 (frame layer)",
-            version=version("openecg"),
-            weights_sha256=hashlib.sha256(bundled_codec_onnx_path().read_bytes()).hexdigest(),
-            preprocessing=f"each usable lead alone, resampled to {RATE} Hz, ends mirrored, windows of {WINDOW // RATE} s "
-            f"of which the inner {(WINDOW - 2 * MARGIN) // RATE} s count, ranks scaled to -1..1",
+            name=f"{bundle.name} (openecg codec v6)",
+            version=bundle.version,
+            weights_sha256=bundle.weights_sha256,
+            preprocessing=bundle.preprocessing,
         )
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
         # One lead gains nothing from more threads, and nothing from a graphics card.
-        return open_session(bundled_codec_onnx_path(), PROCESSOR)
+        return open_session(self.bundle.weights, PROCESSOR)
 
-    def waves(self, samples: npt.NDArray[np.float32], sampling_rate: float) -> tuple[Wave, ...]:
-        """Return the waves of one lead in order of time."""
-        signal = at_rate(samples, sampling_rate)
-        # Mirrored ends: the network was taught with first and last beats left out, and finds none within two seconds of an edge.
-        padded = np.pad(signal, MARGIN, mode="reflect") if len(signal) > MARGIN else np.pad(signal, MARGIN, mode="edge")
+    def waves(self, signal: npt.NDArray[np.float64]) -> tuple[Wave, ...]:
+        """Return the waves of one lead, given at ``RATE``, in order of time."""
+        padded = np.pad(signal, MARGIN, mode="reflect" if len(signal) > MARGIN else "edge")
         labels = np.full(len(padded), OTHER, dtype=np.uint8)
         for start in window_starts(len(padded)):
             piece = padded[start : start + WINDOW]
-            window = np.zeros((1, WINDOW), dtype=np.float32)
+            window = np.zeros((1, -(-len(piece) // FRAME) * FRAME), dtype=np.float32)
             # Ranks first, zeros behind, as openecg's own OnnxCodec does with short recordings.
             window[0, : len(piece)] = rank_normalize(piece)
             logits = self._session.run(["frame_logits"], {"signal": window})[0][0, : len(piece)]
@@ -78,22 +87,19 @@ class Delineator:
         return tuple(_runs(labels[MARGIN:-MARGIN]))
 
 
-def at_rate(samples: npt.NDArray[np.float32], sampling_rate: float) -> npt.NDArray[np.float64]:
-    """Return the samples at ``RATE``."""
+def at_rate(samples: npt.NDArray[np.floating], sampling_rate: float) -> npt.NDArray[np.float64]:
+    """Return the samples, (samples,) or (leads, samples), at ``RATE``."""
     if sampling_rate == RATE:
         return samples.astype(np.float64)
     # Devices write rates such as 499.5 Hz; hundredths of a hertz are enough to keep 10 s within a sample.
     up, down = RATE * 100, round(sampling_rate * 100)
     divisor = gcd(up, down)
-    return np.asarray(resample_poly(samples.astype(np.float64), up // divisor, down // divisor, padtype="line"))
+    return np.asarray(resample_poly(samples.astype(np.float64), up // divisor, down // divisor, axis=-1, padtype="line"))
 
 
 def window_starts(length: int) -> list[int]:
-    """Return where windows begin so that the middles, without margins, cover ``length`` samples without a gap."""
-    if length <= WINDOW:
-        return [0]
-    starts = list(range(0, length - WINDOW, WINDOW - 2 * MARGIN))
-    return [*starts, length - WINDOW]
+    """Return where windows begin so that their middles, without margins, cover ``length`` samples; the last may be short."""
+    return [0, *range(WINDOW - 2 * MARGIN, length - 2 * MARGIN, WINDOW - 2 * MARGIN)] if length > WINDOW else [0]
 
 
 def _runs(labels: npt.NDArray[np.uint8]) -> list[Wave]:

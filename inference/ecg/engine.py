@@ -4,6 +4,9 @@ Evidence, for the pages: ``sop_instance_uid``, ``leads`` (state by name), ``rhyt
 (measurement to reason) and ``beats``: seconds of ``p_on``, ``p_off``, ``qrs_on``, ``r``, ``qrs_off``, ``t_on``, ``t_off``, null
 for a wave that was not seen. ``statements`` holds the network's calibrated probability of each statement of PTB-XL, empty where
 it stays silent, and ``network_silent`` the reason for that; ``silenced`` says which code was not said because of which other.
+``quality`` says whether the recording is ``usable`` or should be made again, the probability ``unacceptable`` of that, null with
+fewer than twelve leads, and the two electrodes that may be exchanged (``exchange``, null where none is suspected).
+``heights`` holds R, S, J and ST 60 ms after J of each lead in mV, ``rhythm`` the atrial rate and how RR is spread.
 ``others`` holds the same of the study's further recordings.
 """
 
@@ -16,16 +19,25 @@ from typing import Any
 from pydicom import Dataset
 
 from core.errors import SumuError
+from inference.ecg.acceptance import AcceptanceModel
 from inference.ecg.delineation import Delineator
+from inference.ecg.exchange import ExchangeDetector
 from inference.ecg.interpretation import interpret
 from inference.ecg.measure import Measures, measure
 from inference.ecg.precedence import precedence
-from inference.ecg.quality import quality_of
+from inference.ecg.quality import LeadState, Quality, quality_of
 from inference.ecg.rulebook import FILE, rulebook
 from inference.ecg.rules import statements_of
-from inference.ecg.statements import StatementNetwork, silence_of
+from inference.ecg.statements import LEADS_UNFIT, StatementNetwork, silence_of
 from inference.ecg.waveform import ECG_SOP_CLASSES, Ecg, read_ecg
 from inference.engine import Finding, Measurement, ModelIdentity, Outcome, Reading, Region, StudyFiles
+
+#: Facts of ``Measures`` that a doctor asks for and no vocabulary names.
+_RHYTHM_FACTS = ("atrial_rate", "rr_shortest_ms", "rr_sd_ms")
+
+
+#: Said when two electrodes seem to have been exchanged; the evidence names them.
+EXCHANGED = "ecg_electrodes_exchanged"
 
 
 class EcgEngine:
@@ -37,6 +49,8 @@ class EcgEngine:
         """Judge by the critical values of ``region``, one of ``rulebook.regions()``."""
         self._region = region
         self._rules = rulebook(region)
+        self._acceptance = AcceptanceModel()
+        self._exchange = ExchangeDetector()
         self._delineator = Delineator()
         self._network = StatementNetwork()
 
@@ -74,9 +88,12 @@ class EcgEngine:
         evidence: dict[str, Any] = {
             "sop_instance_uid": ecg.sop_instance_uid,
             "leads": {name: state.value for name, state in quality.leads.items()},
+            "quality": self._quality_words(ecg, quality),
             "sampling_rate": ecg.sampling_rate,
             "beats": [],
             "rhythm_lead": None,
+            "rhythm": {},
+            "heights": {},
             "absent": {},
             "statements": {},
             "network_silent": None,
@@ -88,6 +105,8 @@ class EcgEngine:
         evidence |= {
             "beats": [beat.as_evidence() for beat in measures.beats],
             "rhythm_lead": measures.rhythm_lead,
+            "rhythm": {name: round(measures.facts[name], 1) for name in _RHYTHM_FACTS if name in measures.facts},
+            "heights": {name: dict(heights) for name, heights in measures.heights.items()},
             "absent": dict(measures.absent),
         }
         if not measures.beats:
@@ -107,6 +126,18 @@ class EcgEngine:
             evidence=evidence,
         )
 
+    def _quality_words(self, ecg: Ecg, quality: Quality) -> dict[str, Any]:
+        """Return the recording's part of the quality; a recording of a wrong length is not asked about."""
+        judged = bool(quality.leads) and LeadState.NOT_JUDGED not in quality.leads.values()
+        unacceptable = self._acceptance.unacceptable(ecg) if judged else None
+        suspicion = self._exchange.suspicion(ecg, quality.usable) if judged else None
+        return {
+            "usable": quality.reason is None and (unacceptable is None or unacceptable < self._acceptance.threshold),
+            "unacceptable": None if unacceptable is None else round(unacceptable, 3),
+            "exchange": suspicion and suspicion.pair,
+            "exchange_probability": suspicion and round(suspicion.probability, 3),
+        }
+
     def _statements(
         self, ecg: Ecg, usable: Collection[str], measures: Measures, evidence: dict[str, Any]
     ) -> list[tuple[str, float | None]]:
@@ -115,6 +146,8 @@ class EcgEngine:
         silent = silence_of(
             ecg, usable, adult_from_years=self._rules.adult_from_years, shortest_seconds=precedence().shortest_seconds
         )
+        if silent is None and not evidence["quality"]["usable"]:
+            silent = LEADS_UNFIT
         if silent is None:
             probabilities = self._network.probabilities(ecg)
         interpretation = interpret(
@@ -128,7 +161,10 @@ class EcgEngine:
             "network_silent": silent,
             "silenced": dict(interpretation.silenced),
         }
-        return [(said.code, said.probability) for said in interpretation.said]
+        said = [(statement.code, statement.probability) for statement in interpretation.said]
+        exchange = evidence["quality"]["exchange_probability"]
+        # It stands first: everything below it may be a lead that is another one.
+        return [(EXCHANGED, exchange), *said] if exchange is not None else said
 
     def _models(self) -> tuple[ModelIdentity, ...]:
         rules = ModelIdentity(
@@ -136,7 +172,8 @@ class EcgEngine:
             version=hashlib.sha256(FILE.read_bytes()).hexdigest()[:12],
             preprocessing=f"thresholds of rules.toml over the measurements, critical values: {self._region}",
         )
-        return self._delineator.identity, self._network.identity, rules
+        networks = (self._delineator, self._network, self._acceptance, self._exchange)
+        return *(network.identity for network in networks), rules
 
 
 def _joined(readings: list[Reading]) -> Reading:

@@ -6,7 +6,7 @@ A number that cannot be measured is absent, and ``absent`` says why; nothing her
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 
@@ -15,12 +15,17 @@ import numpy.typing as npt
 from openecg import detect_qrs
 
 from inference.ecg.amplitudes import Amplitudes, amplitudes_of
-from inference.ecg.beats import Beat, beats_of
+from inference.ecg.beats import Beat, atrial_rate_of, beats_of
+from inference.ecg.boundaries import with_global_qrs
 from inference.ecg.delineation import RATE, Delineator, at_rate
 from inference.ecg.waveform import Ecg
 
 #: Leads that show rhythm, best first.
 _RHYTHM_LEADS = ("II", "V1", "I", "V5", "aVF", "III", "V2", "V6", "V4", "V3", "aVR", "aVL")
+#: Leads in which the waves are sought, in order of preference, and how many: more cost time and mend nothing
+#: (docs/decisions/ecg-delineation.md).
+_DELINEATED_LEADS = ("II", "V1", "V5", "aVF", "I", "V3", "V2", "V4", "V6", "III", "aVL", "aVR")
+_DELINEATED = 6
 #: A PR interval is one number only while it stays put; a wandering one belongs to dissociated atria or flicker.
 _PR_SPREAD_MS = 40.0
 _P_IN_BEATS = 0.5
@@ -38,6 +43,8 @@ class Measures:
     facts: Mapping[str, float]
     #: By code of the measurement: the code of the vocabulary's reason.
     absent: Mapping[str, str]
+    #: By lead: heights in mV, ``r``, ``s``, ``j`` and ``st60``, the level 60 ms after the J point.
+    heights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def measure(ecg: Ecg, leads: Sequence[str], delineator: Delineator) -> Measures:
@@ -46,29 +53,36 @@ def measure(ecg: Ecg, leads: Sequence[str], delineator: Delineator) -> Measures:
     rhythm_lead = next((name for name in _RHYTHM_LEADS if name in named), None)
     if rhythm_lead is None:
         return Measures(beats=(), rhythm_lead=None, values={}, facts={}, absent={"ecg_heart_rate": "ecg_too_noisy"})
-    signals = np.stack([at_rate(row, ecg.sampling_rate) for row in named.values()])
-    waves = {name: delineator.waves(row, ecg.sampling_rate) for name, row in named.items()}
-    beats = beats_of(waves, signals)
+    signals = dict(zip(named, at_rate(np.stack(list(named.values())), ecg.sampling_rate), strict=True))
+    seen = [name for name in _DELINEATED_LEADS if name in signals][:_DELINEATED]
+    waves = {name: delineator.waves(signals[name]) for name in seen}
+    beats = with_global_qrs(beats_of(waves, np.stack([signals[name] for name in seen])), signals)
     values: dict[str, float] = {}
     facts: dict[str, float] = {"lead_count": float(len(named))}
     absent: dict[str, str] = {}
     _rhythm(beats, values, facts, absent)
     _intervals(beats, values, facts, absent)
-    if beats:
-        pause = longest_pause(beats, named[rhythm_lead], ecg.sampling_rate)
-        if pause is not None:
-            facts["pause_ms"] = pause
-        _voltages(amplitudes_of(beats, dict(zip(named, signals, strict=True))), values, facts, absent)
-    return Measures(beats=beats, rhythm_lead=rhythm_lead, values=values, facts=facts, absent=absent)
+    if not beats:
+        return Measures(beats=beats, rhythm_lead=rhythm_lead, values=values, facts=facts, absent=absent)
+    pause = longest_pause(beats, signals[rhythm_lead])
+    if pause is not None:
+        facts["pause_ms"] = pause
+    atrial = atrial_rate_of(waves)
+    if atrial is not None:
+        facts["atrial_rate"] = atrial
+    amplitudes = amplitudes_of(beats, signals)
+    _voltages(amplitudes, values, facts, absent)
+    return Measures(beats=beats, rhythm_lead=rhythm_lead, values=values, facts=facts, absent=absent, heights=amplitudes.by_lead())
 
 
-def longest_pause(beats: Sequence[Beat], rhythm: npt.NDArray[np.float32], sampling_rate: float) -> float | None:
+def longest_pause(beats: Sequence[Beat], rhythm: npt.NDArray[np.float64]) -> float | None:
     """Return the longest time without a QRS in ms, in which a second detector finds none either.
 
+    ``rhythm`` is one lead at ``RATE``.
     The stretch before the first and after the last beat counts: the RR interval that it belongs to is at least as long.
     """
-    second = np.asarray(detect_qrs(at_rate(rhythm, sampling_rate), RATE), dtype=np.float64) / RATE
-    marks = [0.0, *(beat.r for beat in beats), len(rhythm) / sampling_rate]
+    second = np.asarray(detect_qrs(rhythm, RATE), dtype=np.float64) / RATE
+    marks = [0.0, *(beat.r for beat in beats), len(rhythm) / RATE]
     silent = [end - begin for begin, end in pairwise(marks) if not np.any((second > begin + 0.2) & (second < end - 0.2))]
     return max(silent) * 1000 if silent else None
 
@@ -86,6 +100,8 @@ def _rhythm(beats: Sequence[Beat], values: dict[str, float], facts: dict[str, fl
     values["ecg_rr_longest"] = float(rr.max())
     values["ecg_heart_rate"] = 60_000 / values["ecg_rr"]
     facts["rr_range_ms"] = float(np.ptp(rr))
+    facts["rr_shortest_ms"] = float(rr.min())
+    facts["rr_sd_ms"] = float(rr.std())
     # Share of intervals that differ from the one before by more than a tenth of the mean: atrial fibrillation changes
     # almost every one, an extrasystole two or three of them (Tateno and Glass 2001 count differences the same way).
     facts["rr_changing_share"] = float(np.mean(np.abs(np.diff(rr)) > 0.1 * rr.mean()))

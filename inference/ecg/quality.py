@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +30,13 @@ class LeadState(StrEnum):
     NOISY = "noisy"
     #: Mains hum of 50 or 60 Hz.
     MAINS = "mains"
+    #: The line wanders with breathing or movement; ST levels are doubtful, times are not.
+    WANDER = "wander"
     #: The recording's length already excluded it.
     NOT_JUDGED = "not_judged"
+
+
+_MEASURABLE = (LeadState.GOOD, LeadState.MAINS, LeadState.WANDER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +49,8 @@ class Quality:
 
     @property
     def usable(self) -> tuple[str, ...]:
-        """Names of the leads that may be measured; hum alone does not hide the waves."""
-        return tuple(name for name, state in self.leads.items() if state in (LeadState.GOOD, LeadState.MAINS))
+        """Names of the leads that may be measured; hum or a wandering line alone does not hide the waves."""
+        return tuple(name for name, state in self.leads.items() if state in _MEASURABLE)
 
 
 def quality_of(ecg: Ecg, limits: QualityLimits) -> Quality:
@@ -69,12 +75,15 @@ def lead_state(samples: npt.NDArray[np.float32], sampling_rate: float, limits: Q
     if np.quantile(swings, 0.9) < limits.flat_uv:
         return LeadState.OFF
     hum = max(_hum(signal, frequency) for frequency in (50.0, 60.0))
-    fast = sosfiltfilt(butter(2, limits.noise_above_hz, "highpass", fs=RATE, output="sos"), signal)
+    fast = sosfiltfilt(_pass_filter("highpass", limits.noise_above_hz), signal)
     noise = float(np.median(_swings(fast)))
     if hum > limits.mains_uv and noise < 2 * hum:
         return LeadState.MAINS
     wild = np.median(swings) > limits.wild_uv or np.quantile(swings, 0.98) > limits.jumps_uv
-    return LeadState.NOISY if noise > limits.noise_uv or wild else LeadState.GOOD
+    if noise > limits.noise_uv or wild:
+        return LeadState.NOISY
+    slow = sosfiltfilt(_pass_filter("lowpass", limits.wander_below_hz), signal)
+    return LeadState.WANDER if np.ptp(slow) > limits.wander_uv else LeadState.GOOD
 
 
 def _swings(signal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -84,8 +93,17 @@ def _swings(signal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _hum(signal: npt.NDArray[np.float64], frequency: float) -> float:
-    narrow = sosfiltfilt(tf2sos(*iirpeak(frequency, Q=25, fs=RATE)), signal)
-    return float(np.median(_swings(narrow)))
+    return float(np.median(_swings(sosfiltfilt(_peak_filter(frequency), signal))))
+
+
+@cache
+def _pass_filter(kind: str, hertz: float) -> npt.NDArray[np.float64]:
+    return np.asarray(butter(2, hertz, kind, fs=RATE, output="sos"))
+
+
+@cache
+def _peak_filter(frequency: float) -> npt.NDArray[np.float64]:
+    return np.asarray(tf2sos(*iirpeak(frequency, Q=25, fs=RATE)))
 
 
 def _longest_at_rail(samples: npt.NDArray[np.float32]) -> int:

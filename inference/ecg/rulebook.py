@@ -36,6 +36,8 @@ class QualityLimits:
     noise_above_hz: float
     noise_uv: float
     mains_uv: float
+    wander_below_hz: float
+    wander_uv: float
     wild_uv: float
     jumps_uv: float
 

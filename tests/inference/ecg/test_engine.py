@@ -98,15 +98,78 @@ def test_the_evidence_is_plain_json_and_the_model_is_named(engine: EcgEngine, tm
     assert len(evidence["beats"]) == 7
     assert evidence["beats"][0].keys() == {"p_on", "p_off", "qrs_on", "r", "qrs_off", "t_on", "t_off"}
     assert np.diff([beat["r"] for beat in evidence["beats"]]) == pytest.approx(0.8, abs=0.01)
-    delineator, network, rules = reading.models
+    delineator, network, acceptance, exchange, rules = reading.models
     assert "openecg" in delineator.name
+    assert (acceptance.name, exchange.name) == ("ecg_quality", "ecg_exchange")
     assert "500 Hz" in delineator.preprocessing
     assert network.name == "ecg_statements"
     assert "100 Hz" in network.preprocessing
-    assert all(len(model.weights_sha256 or "") == 64 for model in (delineator, network))
+    assert all(len(model.weights_sha256 or "") == 64 for model in (delineator, network, acceptance, exchange))
     assert evidence["network_silent"] == "ecg_statements_short"
     assert rules.weights_sha256 is None
     assert rules.version
+
+
+def test_the_evidence_says_what_the_recording_is_worth(engine: EcgEngine, device_ecg: Ecg) -> None:
+    evidence = json.loads(json.dumps(engine.read_recording(device_ecg).evidence))
+    assert evidence["quality"]["usable"] is True
+    assert evidence["quality"]["exchange"] is None
+    assert evidence["quality"]["unacceptable"] < 0.1
+    assert set(evidence["heights"]) == set(LEADS)
+    assert evidence["heights"]["V5"]["r"] > 1.5
+    assert evidence["heights"]["V5"].keys() == {"r", "s", "j", "st60"}
+    assert evidence["rhythm"]["atrial_rate"] == pytest.approx(61, abs=1)
+
+
+def test_exchanged_arms_are_suspected(engine: EcgEngine, device_ecg: Ecg) -> None:
+    one, two, three = (device_ecg.microvolts[LEADS.index(name)] for name in ("I", "II", "III"))
+    right, left, foot = (device_ecg.microvolts[LEADS.index(name)] for name in ("aVR", "aVL", "aVF"))
+    wrong = replace(device_ecg, microvolts=np.stack([-one, three, two, left, right, foot, *device_ecg.microvolts[6:]]))
+    reading = engine.read_recording(wrong)
+    quality = reading.evidence["quality"]
+    assert quality["exchange"] == "RA/LA"
+    assert quality["exchange_probability"] > 0.9
+    assert reading.findings[0].code == "ecg_electrodes_exchanged"
+
+
+def test_a_recording_that_should_be_made_again_silences_the_statement_network(engine: EcgEngine, device_ecg: Ecg) -> None:
+    spoilt = device_ecg.microvolts.copy()
+    for name in ("aVL", "III"):
+        spoilt[LEADS.index(name)] = 0
+    reading = engine.read_recording(replace(device_ecg, microvolts=spoilt))
+    assert reading.outcome is Outcome.READ
+    assert reading.evidence["quality"]["usable"] is False
+    assert reading.evidence["network_silent"] == "ecg_statements_leads"
+
+
+def _strange() -> dict[str, dict[str, Any]]:
+    random, time = np.random.default_rng(8), np.arange(5000) / 500
+    beats = heart(regular(0.8))
+    return {
+        "noise": {name: random.normal(0, 500, 5000) for name in beats},
+        "a walk": {name: np.cumsum(random.normal(0, 30, 5000)) for name in beats},
+        "silence": {name: np.zeros(5000) for name in beats},
+        "one level": {name: np.full(5000, 3000.0) for name in beats},
+        "mains only": {name: 300 * np.sin(2 * np.pi * 50 * time) for name in beats},
+        "one lead": {"V2": beats["V2"]},
+        "one noisy lead": {"aVR": random.normal(0, 300, 5000)},
+        "one beat": heart([4.0]),
+        "half is silent": {name: np.where(time < 5, row, 0.0) for name, row in beats.items()},
+        "steps": {name: 2000 * np.sign(np.sin(2 * np.pi * 1.1 * time)) for name in beats},
+        "spikes": {name: row + 8000 * (random.random(5000) < 0.002) for name, row in beats.items()},
+        "five seconds": {name: row[:2500] for name, row in beats.items()},
+        "three samples": {name: row[:3] for name, row in beats.items()},
+    }
+
+
+@pytest.mark.parametrize("kind", _strange())
+@pytest.mark.filterwarnings("error")
+def test_no_recording_however_strange_stops_the_engine(engine: EcgEngine, tmp_path: Path, kind: str) -> None:
+    reading = engine.read(study_of(tmp_path, ecg_dataset(_strange()[kind])))
+    assert reading.outcome in (Outcome.READ, Outcome.DECLINED)
+    assert reading.reason is None or reading.reason in vocabulary().reasons
+    assert json.dumps(reading.evidence, allow_nan=False)
+    assert all(np.isfinite(number.value) for number in reading.measurements)
 
 
 def test_a_pause_of_three_seconds_is_a_critical_value(engine: EcgEngine, tmp_path: Path) -> None:
@@ -157,4 +220,4 @@ def test_every_reason_that_can_be_given_is_in_the_vocabulary() -> None:
     given = set(re.findall(r'"(ecg_[a-z_]+)"', "".join(sources)))
     words = vocabulary()
     assert {"ecg_leads_off", "ecg_pr_varies", "ecg_too_long"} <= given
-    assert given <= words.reasons.keys() | words.measurements.keys()
+    assert given <= words.reasons.keys() | words.measurements.keys() | words.findings.keys()

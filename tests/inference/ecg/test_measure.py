@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.ecg.delineation import Delineator
+from inference.ecg.delineation import Delineator, at_rate
 from inference.ecg.leads import LEADS
 from inference.ecg.measure import Measures, longest_pause, measure
 from inference.ecg.waveform import Ecg
@@ -109,9 +109,9 @@ def test_a_pause_counts_only_when_the_second_detector_hears_nothing_either(devic
     assert rhythm is not None
     beats = device_measures.beats
     overlooked = (*beats[:3], *beats[7:])
-    pause = longest_pause(overlooked, rhythm, device_ecg.sampling_rate)
+    pause = longest_pause(overlooked, at_rate(rhythm, device_ecg.sampling_rate))
     assert pause is not None
     assert pause < 1100
     silenced = rhythm.copy()
     silenced[round(beats[2].r * 1000) + 450 : round(beats[7].r * 1000) - 300] = 0
-    assert longest_pause(overlooked, silenced, device_ecg.sampling_rate) == pytest.approx(5 * 982, abs=60)
+    assert longest_pause(overlooked, at_rate(silenced, device_ecg.sampling_rate)) == pytest.approx(5 * 982, abs=60)

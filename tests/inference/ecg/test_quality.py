@@ -50,6 +50,15 @@ def test_mains_hum_is_named_and_does_not_exclude_the_lead() -> None:
     assert quality.reason is None
 
 
+def test_a_wandering_line_is_named_and_does_not_exclude_the_lead() -> None:
+    drifting = {name: row + 700 * np.sin(2 * np.pi * 0.25 * TIME) for name, row in LEADS.items()}
+    quality = quality_of(ecg_of(drifting), LIMITS)
+    assert quality.leads["V1"] is LeadState.WANDER
+    assert "V1" in quality.usable
+    assert quality.reason is None
+    assert _state(LEADS["V1"] + 100 * np.sin(2 * np.pi * 0.25 * TIME)) is LeadState.GOOD
+
+
 def test_muscle_is_noise() -> None:
     assert _state(LEADS["II"] + RANDOM.normal(0, 150, 5000)) is LeadState.NOISY
     assert _state(LEADS["II"] + RANDOM.normal(0, 15, 5000)) is LeadState.GOOD
