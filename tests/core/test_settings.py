@@ -18,7 +18,7 @@ def test_the_environment_goes_before_the_file_and_the_file_before_the_defaults(
     monkeypatch.setenv("SUMU_SETTINGS", str(file))
     monkeypatch.setenv("SUMU_NODE__PORT", "3000")
     settings = Settings()
-    assert (settings.node.port, settings.node.ae_title, settings.node.max_associations) == (3000, "FROMFILE", 100)
+    assert (settings.node.port, settings.node.ae_title, settings.node.max_associations) == (3000, "FROMFILE", 200)
 
 
 def test_a_misspelt_setting_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -105,6 +108,23 @@ def test_many_threads_share_the_syncs_of_one_folder(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         names = list(threads.map(keep, range(64)))
     assert sorted(names) == spool.names_without_custody()
+
+
+def test_content_and_folder_entry_are_synced_in_that_order_before_the_name_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut would leave: a name in the folder never stands for bytes that are not on the disk."""
+    spool, done = Spool(tmp_path), list[str]()
+
+    def noted(name: str, real: Callable[..., None], *arguments: object) -> None:
+        real(*arguments)
+        target = os.readlink(f"/proc/self/fd/{arguments[0]}") if isinstance(arguments[0], int) else ""
+        done.append(f"{name} {'folder' if target == str(spool.new) else 'file'}")
+
+    for name in ("fdatasync", "fsync", "rename"):
+        monkeypatch.setattr(os, name, functools.partial(noted, name, getattr(os, name)))
+    spool.keep(arrived(spool), association_id="a", ae_title="DR")
+    assert done == ["fdatasync file", "rename file", "fsync folder"]
 
 
 def test_a_crowded_disk_is_refused_before_it_is_full(tmp_path: Path) -> None:
