@@ -16,12 +16,13 @@ ROWS = (
     "INSERT INTO organisations (id, level, code, name_zh, name_en) VALUES (1, 'township', 'NEAR', '近', 'Near')",
     f"INSERT INTO devices (id, organisation_id, ae_title, name, admitted_at) VALUES (1, 1, 'OLD_DR', 'DR', '{MOMENT}')",
     "INSERT INTO patients (id, organisation_id, identifier, name, name_latin, sex) VALUES (1, 1, 'P1', '王伟', 'wang wei', 'M')",
-    "INSERT INTO studies (id, study_instance_uid, organisation_id, patient_id, accession_number, description, body_part, modality,"
-    " state, revision, requested_urgency, urgency, urgency_rank, instance_count, first_received_at, last_received_at)"
+    "INSERT INTO studies (id, study_instance_uid, organisation_id, patient_id, accession_number, description, body_part,"
+    " modality, state, revision, requested_urgency, urgency, urgency_rank, instance_count, first_received_at, last_received_at)"
     f" VALUES (1, '1.2', 1, 1, '', '', '', 'CT', 'arriving', 0, 'routine', 'routine', 2, 1, '{MOMENT}', '{MOMENT}')",
     "INSERT INTO instances (id, study_id, sop_instance_uid, sop_class_uid, series_instance_uid, transfer_syntax_uid, modality,"
     " frames, size, sha256, door, device_id, repeats, state, machine, spool_name, received_at, tries, next_try_at)"
-    f" VALUES (1, 1, '1.3', '1.4', '1.5', '1.6', 'CT', 1, 9, 'aa', 'c_store', 1, 0, 'received', 'm', 'n', '{MOMENT}', 0, '{MOMENT}')",
+    f" VALUES (1, 1, '1.3', '1.4', '1.5', '1.6', 'CT', 1, 9, 'aa', 'c_store', 1, 0, 'received', 'm', 'n',"
+    f" '{MOMENT}', 0, '{MOMENT}')",
     "INSERT INTO quarantined (id, at, device_id, sop_instance_uid, file_name, reason, remedy)"
     f" VALUES (1, '{MOMENT}', 1, '1.9', 'file', 'why', 'what to do')",
 )
