@@ -60,7 +60,7 @@ def up(data: DataOption = None) -> None:
         typer.echo("Nobody has an account yet. In another terminal:")
         typer.echo("  ./sumu organisation add COUNTY --level county --zh 县医院 --en 'County Hospital'")
         typer.echo("  ./sumu user add NAME --organisation COUNTY --role administrator --role doctor")
-        typer.echo("  ./sumu device admit AE_TITLE --organisation COUNTY")
+        typer.echo("  ./sumu device admit AE_TITLE --organisation COUNTY --plain")
     sys.stdout.flush()
     command = supervisor_command(configuration)
     os.execvpe(command[0], command, environment(settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import typer
 from pynetdicom import AE
 from sqlalchemy import func, select
 
+from core.clock import now
 from core.database import Database
 from core.errors import SumuError
 from core.lifecycles.custody import CustodyState
@@ -22,9 +24,14 @@ from core.tables import Instance, Quarantined
 from models.bundle import BUNDLES, read_bundle
 from pacs_bridge.archive import Archive
 from pacs_bridge.credentials import archive_credentials
+from pacs_bridge.devices import PROBE
 from pacs_bridge.orthanc.configuration import NEEDED_PLUGINS
+from pacs_bridge.spool import SpoolName
 
 PACKAGES = ("pydicom", "pynetdicom", "highdicom", "onnxruntime", "dbos", "fastapi", "sqlalchemy", "supervisor")
+
+#: An acknowledged instance has its custody row within a second; after so long something is wrong.
+BOOKS_LATE_SECONDS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +68,7 @@ def examine(settings: Settings) -> Iterator[Check]:
         ("database", _database),
         ("archive", _archive),
         ("node", _node),
+        ("books", _books),
         ("web", _web),
     ]
     for part, look in looks:
@@ -144,7 +152,7 @@ def _archive(settings: Settings) -> Check:
 
 
 def _node(settings: Settings) -> Check:
-    entity = AE(ae_title="SUMU_DOCTOR")
+    entity = AE(ae_title=PROBE)
     entity.connection_timeout = entity.acse_timeout = 5
     entity.add_requested_context("1.2.840.10008.1.1")
     association = entity.associate("127.0.0.1", settings.node.port, ae_title=settings.node.ae_title)
@@ -154,6 +162,16 @@ def _node(settings: Settings) -> Check:
     if association.is_established or association.is_rejected:
         return Check(part="node", state=f"{settings.node.ae_title} answers on port {settings.node.port}")
     return Check(part="node", state=f"nobody answers on port {settings.node.port}", remedy="Start the service: ./sumu up")
+
+
+def _books(settings: Settings) -> Check:
+    """Look whether what was acknowledged gets its custody rows."""
+    new = settings.spool / "new"
+    waiting = sorted(entry.name for entry in os.scandir(new)) if new.is_dir() else []
+    if waiting and (age := (now() - SpoolName.parse(waiting[0]).received_at).total_seconds()) > BOOKS_LATE_SECONDS:
+        remedy = "They are safe on the disk. Start the service, or read logs/registrar.log."
+        return Check(part="books", state=f"{len(waiting)} instances wait for their rows, since {age:.0f} s", remedy=remedy)
+    return Check(part="books", state="every acknowledged instance has its row")
 
 
 def _web(settings: Settings) -> Check:

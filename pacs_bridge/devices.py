@@ -13,6 +13,8 @@ from core.errors import SumuError
 from core.tables import Device
 
 REMEMBERED_SECONDS = 2.0
+#: AE title by which `sumu doctor` looks whether the node answers; it is refused like a stranger, and not listed as one.
+PROBE = "SUMU_DOCTOR"
 
 
 class NotAdmitted(SumuError):

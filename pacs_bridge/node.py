@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from core.database import Database
 from core.settings import Settings
-from pacs_bridge.devices import AdmittedDevice, DeviceRegister, NotAdmitted
+from pacs_bridge.devices import PROBE, AdmittedDevice, DeviceRegister, NotAdmitted
 from pacs_bridge.part10 import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from pacs_bridge.receiving import STORAGE_CLASSES, STORAGE_LEVEL, TRANSFER_SYNTAXES, Receiver
 from pacs_bridge.refused_callers import RefusedCallers
@@ -74,7 +74,8 @@ class Node:
         try:
             device = self._devices.admit(ae_title, caller.address, caller.certificate_sha256)
         except NotAdmitted as error:
-            self._refused.note(ae_title, caller.address, caller.certificate_sha256, error)
+            if ae_title != PROBE:
+                self._refused.note(ae_title, caller.address, caller.certificate_sha256, error)
             raise Refusal(str(error.args[0]), remedy=error.remedy) from error
         except DBAPIError as error:
             raise Refusal(

@@ -71,8 +71,8 @@ def test_killed_processes_change_nothing_of_the_end(undisturbed: dict[str, Any],
     killed: list[str] = []
 
     def kill_each_in_turn() -> None:
-        """Kill node, archive and worker while studies come in and are read, by the ids that the supervisor names."""
-        for name in ("node", "archive", "worker", "worker"):
+        """Kill node, registrar, archive and worker while studies come in and are read, by the ids that the supervisor names."""
+        for name in ("node", "registrar", "archive", "worker", "worker"):
             time.sleep(1.0)
             process_id = supervisors[0].process_ids().get(name)
             if process_id is not None:
@@ -86,7 +86,7 @@ def test_killed_processes_change_nothing_of_the_end(undisturbed: dict[str, Any],
         sent = send_all(collected.shipments, settings)
         killer.join()
         outcomes = wait_for_end(database, sent, seconds=300)
-        assert set(killed) == {"node", "archive", "worker"}
+        assert set(killed) == {"node", "registrar", "archive", "worker"}
         assert lasting([outcome.as_json() for outcome in outcomes]) == lasting(undisturbed["studies"])
         assert report_and_open_film(settings, database, accounts, outcomes).opened
         with database.reading() as session:

@@ -70,7 +70,7 @@ def test_a_county_starts_from_nothing(settings: Settings, running: subprocess.Po
     for words in (
         ("organisation", "add", "COUNTY", "--level", "county", "--zh", "县医院", "--en", "County Hospital"),
         ("user", "add", "doctor", "--organisation", "COUNTY", "--role", "doctor"),
-        ("device", "admit", "COUNTY_DR", "--organisation", "COUNTY"),
+        ("device", "admit", "COUNTY_DR", "--organisation", "COUNTY", "--plain"),
     ):
         answer = sumu(settings, *words, typed="a long password\n")
         assert answer.returncode == 0, answer.stderr
