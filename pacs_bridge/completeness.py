@@ -16,6 +16,10 @@ from core.settings import CompletenessSettings
 from core.tables import Association, Door, Instance, Study
 
 
+#: Instances from further in the future were dated by a clock that has been set back since.
+CLOCK_JUMP = timedelta(minutes=10)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What we know about a study that is arriving."""
@@ -53,7 +57,9 @@ def may_settle(evidence: Evidence, settings: CompletenessSettings, moment: datet
         quiet = 0 if evidence.received >= evidence.expected else max(quiet, settings.missing_seconds)
     elif evidence.gaps:
         quiet = max(quiet, settings.gap_seconds)
-    return moment - evidence.last_received_at >= timedelta(seconds=quiet)
+    silence = moment - evidence.last_received_at
+    # A clock that ran ahead when the instance came would otherwise hold the study until it is right again.
+    return silence >= timedelta(seconds=quiet) or silence < -CLOCK_JUMP
 
 
 def settle_due(session: Session, settings: CompletenessSettings) -> list[Study]:

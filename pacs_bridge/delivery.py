@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from core.clock import now
@@ -147,7 +147,7 @@ class Courier:
             .join(Study)
             .where(
                 Instance.state == CustodyState.RECEIVED,
-                Instance.next_try_at <= now(),
+                self._is_due(),
                 Instance.machine == self._settings.machine,
                 Instance.spool_name.is_not(None),
                 Instance.id.not_in([errand.instance.id for errand in self._under_way.values()]),
@@ -158,6 +158,11 @@ class Courier:
         )
         with self._database.reading() as session:
             return [Errand(instance=instance, spool_name=instance.spool_name or "") for instance in session.scalars(query)]
+
+    def _is_due(self) -> ColumnElement[bool]:
+        """No try is ever put off longer than the settings say: one that is was written by a clock that ran ahead."""
+        longest = timedelta(seconds=self._settings.delivery.longest_retry_seconds)
+        return or_(Instance.next_try_at <= now(), Instance.next_try_at > now() + longest)
 
     def _deliver(self, errand: Errand) -> Result:
         path, prepared = self._spool.path(errand.spool_name), None
@@ -227,7 +232,7 @@ class Courier:
                 select(Instance)
                 .where(
                     Instance.state == CustodyState.DELIVERED,
-                    Instance.next_try_at <= now(),
+                    self._is_due(),
                     Instance.machine == self._settings.machine,
                     Instance.spool_name.is_not(None),
                 )

@@ -5,6 +5,7 @@ What came from outside is read by :mod:`pacs_bridge.examination`, never by pydic
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
@@ -145,7 +146,8 @@ def _words(header: Dataset) -> dict[str, str]:
         except (TypeError, ValueError, OverflowError):  # a value that its representation does not allow
             continue
         if value is not None:
-            words[keyword] = ", ".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
+            text = ", ".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
+            words[keyword] = text.replace("\0", "")
     return words
 
 
@@ -165,7 +167,7 @@ def _words_examined(examined: Examined) -> dict[str, str]:
             text = decode_bytes(value, encodings, TEXT_VR_DELIMS)
         else:
             text = value.decode("latin-1")
-        words[keyword] = ", ".join(part.strip(" \0") for part in text.split("\\"))
+        words[keyword] = ", ".join(part.strip() for part in text.replace("\0", "").split("\\"))
     return words
 
 
@@ -180,7 +182,7 @@ def _uid(words: dict[str, str], keyword: str) -> str:
 
 
 def _text(words: dict[str, str], keyword: str, length: int) -> str:
-    return words.get(keyword, "").replace("\x00", "").strip()[:length]
+    return words.get(keyword, "").strip()[:length]
 
 
 def _number(text: str | None) -> int | None:
@@ -195,7 +197,7 @@ def _number(text: str | None) -> int | None:
 def _date(value: str | None) -> date | None:
     try:
         parsed = DA(value) if value else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return date(parsed.year, parsed.month, parsed.day) if parsed else None
 
@@ -206,18 +208,20 @@ def _performed_at(words: dict[str, str], county_timezone: str) -> datetime | Non
         return None
     try:
         clock = TM(words.get("StudyTime") or "000000")
-        local = datetime(
-            day.year, day.month, day.day, clock.hour, clock.minute, clock.second, tzinfo=_zone(words, county_timezone)
-        )
-    except (TypeError, ValueError, AttributeError):
-        return datetime(day.year, day.month, day.day, tzinfo=_zone(words, county_timezone)).astimezone(UTC)
-    return local.astimezone(UTC)
+        hour, minute, second = clock.hour, clock.minute, clock.second
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        hour, minute, second = 0, 0, 0
+    local = datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=_zone(words, county_timezone))
+    try:
+        return local.astimezone(UTC)
+    except OverflowError:  # the first day of the year 1 begins before time does
+        return None
 
 
 def _zone(words: dict[str, str], county_timezone: str) -> timezone | ZoneInfo:
     """Return the zone of (0008,0201) where the device gave one, else the county's."""
-    offset = str(words.get("TimezoneOffsetFromUTC") or "")
-    if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdigit():
+    offset = words.get("TimezoneOffsetFromUTC", "")
+    if re.fullmatch(r"[+-](0[0-9]|1[0-4])[0-5][0-9]", offset):
         sign = -1 if offset[0] == "-" else 1
         return timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:5])))
     return ZoneInfo(county_timezone)
@@ -227,7 +231,7 @@ def _age(words: dict[str, str], birth_date: date | None, performed_at: datetime 
     """Return the age in years from (0010,1010), else from the birth date and the day of the study."""
     text = _text(words, "PatientAge", 4)
     # Devices write 000Y when they do not know; the age of a newborn comes in days.
-    if len(text) == 4 and text[:3].isdigit() and text[3] in "DWMY" and text != "000Y":
+    if re.fullmatch(r"[0-9]{3}[DWMY]", text) and text != "000Y":
         return round(int(text[:3]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[text[3]], 2)
     if birth_date and performed_at:
         return round((performed_at.date() - birth_date).days / 365.25, 2)

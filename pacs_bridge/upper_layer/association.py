@@ -46,6 +46,13 @@ class PeerAborted(SumuError):
         super().__init__("The device aborted the association.", remedy="Nothing to do: what was acknowledged is safe.")
 
 
+class PeerReleased(SumuError):
+    """The device released the association while the node was still at work for it."""
+
+    def __init__(self) -> None:
+        super().__init__("The device released the association.", remedy="Nothing to do: it did not wait for the rest.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """One response to a request."""
@@ -108,6 +115,11 @@ class Association:
         since = self._wire.waits_since
         return 0.0 if since is None else time.monotonic() - since
 
+    @property
+    def something_came(self) -> bool:
+        """Whether the device has sent, or closed, something that was not read yet. Only its own thread may ask."""
+        return bool(self._postponed) or self._wire.waiting()
+
     def cut(self) -> None:
         """End it from another thread."""
         self._wire.cut()
@@ -119,8 +131,9 @@ class Association:
                 self.busy = True
                 self._answer(*received)
                 self.busy = False
-            self._wire.send(negotiation.pdu(negotiation.RELEASE_RP, bytes(4)))
-            return "released"
+            return self._release()
+        except PeerReleased:
+            return self._release()
         except PeerAborted:
             return "aborted"
         except PeerGone:
@@ -146,10 +159,10 @@ class Association:
 
     def was_cancelled(self, message_id: int) -> bool:
         """Return whether a C-CANCEL for this request has come; other requests that came are kept for later."""
-        while not self._cancelled and self._wire.waiting() and len(self._postponed) < 64:
+        while message_id not in self._cancelled and self._wire.waiting() and len(self._postponed) < 64:
             received = self._read_message()
             if received is None:
-                raise PeerGone()  # it releases in the middle of its own request
+                raise PeerReleased()
             self._sort_in(*received)
         return message_id in self._cancelled
 
@@ -175,7 +188,7 @@ class Association:
         while True:
             received = self._read_message()
             if received is None:
-                raise PeerGone()
+                raise PeerReleased()
             _, command, _ = received
             if command.field & 0x8000:
                 if command.number(Tag.RESPONDED_TO) != message_id:
@@ -314,6 +327,13 @@ class Association:
     def _send_fragment(self, context: Context, piece: bytes | memoryview, *, last: bool) -> None:
         head = struct.pack(">BBIIBB", 4, 0, len(piece) + 6, len(piece) + 2, context.id, 2 if last else 0)
         self._wire.send(head, piece)
+
+    def _release(self) -> str:
+        try:
+            self._wire.send(negotiation.pdu(negotiation.RELEASE_RP, bytes(4)))
+        except SumuError:
+            return "lost"
+        return "released"
 
     def _abort(self, *, by_provider: bool) -> None:
         with contextlib.suppress(SumuError):

@@ -191,9 +191,13 @@ class Listener:
             device = self._house.admit(request, caller)
             offer = self._house.offer_to(device, request)
             contexts, results = negotiation.accepted(request, offer.syntaxes, caller_may_be_scp=offer.caller_may_be_scp)
+            # Only what was accepted stays in memory with the association.
+            taken = {context.abstract_syntax for context in contexts}
             association = Association(
-                wire, device, request, contexts, offer.services, address=caller.address, pdu_seconds=self._settings.pdu_seconds
-            )
+                wire, device, request, contexts,
+                {asked: service for asked, service in offer.services.items() if asked[0] in taken},
+                address=caller.address, pdu_seconds=self._settings.pdu_seconds,
+            )  # fmt: skip
             self._make_room(association)
         except Refusal as refusal:
             log.warning(

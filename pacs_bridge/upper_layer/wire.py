@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from core.errors import SumuError
 
-_BUFFER_BYTES = 1 << 18
+#: Enough for requests; most connections never send an image. The larger one is taken when an image comes.
+_FIRST_BUFFER_BYTES, _BUFFER_BYTES = 1 << 13, 1 << 18
 
 
 class PeerGone(SumuError):
@@ -33,7 +34,7 @@ class Wire:
 
     def __init__(self, connection: socket.socket, *, idle_seconds: float) -> None:
         self._socket, self._idle = connection, idle_seconds
-        self._buffer = bytearray(_BUFFER_BYTES)
+        self._buffer = bytearray(_FIRST_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
         self._deadline: float | None = None
@@ -64,6 +65,9 @@ class Wire:
         """Yield the next ``count`` bytes as they come. A piece is valid until the next one is asked for."""
         while count:
             if self._start == self._end:
+                if count > len(self._buffer) < _BUFFER_BYTES:
+                    self._buffer = bytearray(_BUFFER_BYTES)
+                    self._view = memoryview(self._buffer)
                 self._fill()
             size = min(count, self._end - self._start)
             piece = self._view[self._start : self._start + size]

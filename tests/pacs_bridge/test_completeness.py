@@ -63,6 +63,12 @@ def test_a_study_that_lacks_something_is_waited_for_longer_and_not_for_ever(lack
     assert may_settle(lacking, SETTINGS, NOW + timedelta(seconds=seconds))
 
 
+def test_a_clock_that_was_set_back_holds_no_study() -> None:
+    assert may_settle(SERIES, SETTINGS, NOW - timedelta(days=400))
+    assert not may_settle(SERIES, SETTINGS, NOW - timedelta(seconds=5))
+    assert not may_settle(replace(SERIES, open_associations=1), SETTINGS, NOW - timedelta(days=400))
+
+
 def test_gaps_are_counted_within_each_series(
     node: RunningNode, database: Database, ct_study: Callable[[int], list[Path]]
 ) -> None:

@@ -6,10 +6,12 @@ from datetime import UTC, date, datetime
 
 import pytest
 from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 
 from core.tables import Urgency
-from pacs_bridge.headers import InstanceFacts, UnusableHeader, facts_of
+from pacs_bridge.examination.examined import KEPT_TAGS, Examined
+from pacs_bridge.headers import TAGS, InstanceFacts, UnusableHeader, facts_of
 from pacs_bridge.patient_names import latin_name, written_name
 
 
@@ -93,3 +95,74 @@ def test_an_emergency_button_makes_it_urgent() -> None:
 )
 def test_names_are_written_as_their_bearers_write_them_and_found_by_pinyin(name: str, written: str, latin: str) -> None:
     assert (written_name(name), latin_name(name)) == (written, latin)
+
+
+def examined(*character_sets: str, **elements: bytes) -> Examined:
+    uids = {"SOPClassUID": b"1.2.840.10008.5.1.4.1.1.2", "SOPInstanceUID": b"1.2.3.1\0", "StudyInstanceUID": b"1.2.3\0"}
+    elements = {**uids, "SeriesInstanceUID": b"1.2.3.4\0", **elements}
+    return Examined(
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+        sop_instance_uid="1.2.3.1",
+        study_instance_uid="1.2.3",
+        series_instance_uid="1.2.3.4",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        character_sets=character_sets,
+        frames=1,
+        rows=None,
+        columns=None,
+        values={int(tag_for_keyword(keyword) or 0): value for keyword, value in elements.items()},
+        texts=(),
+        texts_left_out=0,
+        dataset_offset=300,
+        dataset_size=400,
+        elements=4,
+        depth=0,
+        notes=(),
+    )
+
+
+def facts_examined(*character_sets: str, **elements: bytes) -> InstanceFacts:
+    return facts_of(examined(*character_sets, **elements), county_timezone="Asia/Shanghai")
+
+
+def test_an_examination_keeps_every_element_that_the_facts_need() -> None:
+    assert {int(tag_for_keyword(keyword) or 0) for keyword in TAGS} <= KEPT_TAGS
+
+
+@pytest.mark.parametrize("character_set", ["GB18030", "GBK", "ISO_IR 192"])
+def test_the_facts_of_an_examination_are_read_in_its_character_set(character_set: str) -> None:
+    python = {"ISO_IR 192": "utf-8"}.get(character_set, "gb18030")
+    found = facts_examined(
+        character_set,
+        PatientName="Wang^XiaoDong=王^小东 ".encode(python),
+        StudyDescription="胸部正位".encode(python),
+        BodyPartExamined=b"CHEST\\ABDOMEN ",
+        InstanceNumber=b"7 ",
+        StudyDate=b"20261125",
+        StudyTime=b"080000.5",
+    )
+    assert (found.patient_name, found.patient_name_latin, found.description) == ("王小东", "wang xiaodong", "胸部正位")
+    assert (found.body_part, found.instance_number) == ("CHEST, ABDOMEN", 7)
+    assert found.performed_at == datetime(2026, 11, 25, 0, 0, tzinfo=UTC)
+    assert found.sop_instance_uid == "1.2.3.1"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "value", [b"", b"\0\0", b"\xff\xfe\xb2\xb2", b"\\\\\\", b"=^=^=^=", b"9" * 5000, b"nan", b"1e999", b"\x1b$)A\x1b"]
+)
+@pytest.mark.parametrize("character_sets", [(), ("GB18030",), ("bogus", "ISO 2022 IR 87"), ("", "ISO 2022 IR 58")])
+def test_no_value_makes_the_facts_fail(value: bytes, character_sets: tuple[str, ...]) -> None:
+    uids = {"SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"}
+    found = facts_examined(*character_sets, **{keyword: value for keyword in TAGS if keyword not in uids})
+    assert found.instance_number is None
+    assert "\0" not in found.patient_name + found.description + found.patient_identifier
+
+
+@pytest.mark.parametrize(
+    ("date_", "time", "zone"),
+    [(b"00010101", b"000000", b"+0800"), (b"20261125", b"999999", b"+9999"), (b"99991231", b"235960", b"-1200")],
+)
+def test_days_at_the_ends_of_time_and_impossible_zones_do_no_harm(date_: bytes, time: bytes, zone: bytes) -> None:
+    found = facts_examined(StudyDate=date_, StudyTime=time, TimezoneOffsetFromUTC=zone, PatientBirthDate=date_)
+    assert found.performed_at is None or found.performed_at.tzinfo is UTC

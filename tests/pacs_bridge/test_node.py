@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pydicom
@@ -165,6 +166,21 @@ def test_while_the_archive_is_away_instances_wait_and_then_arrive(
 
         wait_until(compared)
     delivering.close()
+
+
+def test_an_instance_that_came_under_a_clock_running_ahead_is_delivered_all_the_same(
+    node: RunningNode, database: Database, ct_study: Study3, running_archive: RunningArchive
+) -> None:
+    assert storescu(node.settings, *ct_study(1)).returncode == 0
+    wait_until(lambda: count(database, Instance) == 1)
+    with database.writing() as session:
+        instance = session.scalars(select(Instance)).one()
+        instance.received_at = instance.next_try_at = instance.next_try_at + timedelta(days=1000)
+    delivering = courier(node.settings, database, running_archive)
+    drain(delivering)
+    delivering.close()
+    with database.reading() as session:
+        assert session.scalars(select(Instance.state)).one() is CustodyState.COMPARED
 
 
 def test_what_the_archive_cannot_parse_is_quarantined_and_the_rest_goes_on(
