@@ -13,11 +13,12 @@ from api.claims import free_at, holder_of
 from api.draft_sentences import draft_of
 from api.images_of_study import View, views_of
 from api.preread_words import PreReadWords, in_words, latest
+from api.quarantine_notice import set_aside_of
 from api.reports import ReportText, open_version, report_of, signed_report, text_of
 from core.access import Permission, Person, visible_studies
 from core.lifecycles.report import ReportState
 from core.settings import Settings
-from core.tables import Device, Instance, PreRead, Report, ReportVersion, Study, User
+from core.tables import Device, Instance, PreRead, Quarantined, Report, ReportVersion, Study, User
 
 #: Earlier and other studies of the same patient that the page links to.
 _OTHERS = 6
@@ -32,6 +33,8 @@ class Desk:
     devices: Sequence[Device]
     others: Sequence[Study]
     pre_reads: Sequence[PreReadWords]
+    #: What came of the study and is not shown.
+    set_aside: Sequence[Quarantined]
     report: Report | None
     signed: ReportVersion | None
     draft: ReportVersion | None
@@ -78,6 +81,7 @@ def desk_of(session: Session, person: Person, study: Study, settings: Settings, 
         devices=_devices(session, study),
         others=_others(session, person, study),
         pre_reads=[in_words(one, language) for one in latest(pre_reads)],
+        set_aside=set_aside_of(session, study),
         report=report,
         signed=signed,
         draft=draft,

@@ -8,12 +8,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, true
 from sqlalchemy.orm import Session, joinedload
 
 from core.access import Person, visible_studies
 from core.lifecycles.study import StudyState
 from core.tables import Patient, Report, ReportVersion, Study, Urgency
+from pacs_bridge.patient_names import normalise_query
 
 PAGE_SIZE = 40
 #: Counting stops here: a tab that says 1000 tells as much as one that says 214 306, and costs nothing.
@@ -42,7 +43,7 @@ class WorklistFilter(BaseModel):
     since: date | None = Field(None, description="First day of arrival, county time.")
     until: date | None = Field(None, description="Last day of arrival, county time.")
     search: str | None = Field(
-        None, max_length=64, description="Part of a name (Chinese or pinyin), a patient identifier or an accession number."
+        None, max_length=64, description="Part of a name (Chinese, pinyin or its initials), a patient identifier or an accession number."
     )
     page: int = Field(1, ge=1, le=10_000, description="Page, from 1.")
 
@@ -129,16 +130,18 @@ def _shelf(shelf: Shelf, person: Person) -> ColumnElement[bool]:
 
 
 def _matches(search: str) -> ColumnElement[bool]:
-    """Match a name in characters or pinyin (with or without spaces), an identifier, an accession number."""
-    letters = search.lower().replace(" ", "").replace("^", "").replace("=", "")
-    latin = func.replace(func.replace(func.lower(Patient.name_latin), "^", ""), " ", "")
-    patients = select(Patient.id).where(
-        or_(
-            func.replace(Patient.name, " ", "").contains(search.replace(" ", ""), autoescape=True),
-            latin.contains(letters, autoescape=True),
-            Patient.identifier.startswith(search, autoescape=True),
-        )
-    )
+    """Match a name in characters, pinyin or initials, an identifier, an accession number.
+
+    Everything that may be typed for a name stands in its search words; a name that was kept before there were any is
+    found by its own letters.
+    """
+    typed = normalise_query(search).split()
+    letters = "".join(typed)
+    name = func.replace(Patient.name, " ", "").contains(search.replace(" ", ""), autoescape=True)
+    latin = func.replace(func.replace(func.lower(Patient.name_latin), "^", ""), " ", "").contains(letters, autoescape=True)
+    by_words = and_(*(Patient.search_words.contains(word, autoescape=True) for word in typed)) if typed else false()
+    by_letters = and_(Patient.search_words == "", or_(name, latin)) if letters else false()
+    patients = select(Patient.id).where(or_(by_words, by_letters, Patient.identifier.startswith(search, autoescape=True)))
     return or_(Study.patient_id.in_(patients), Study.accession_number.startswith(search, autoescape=True))
 
 

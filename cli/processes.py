@@ -51,8 +51,10 @@ def _archive(settings: Settings, _: str) -> None:
 
 def _node(settings: Settings, name: str) -> None:
     from pacs_bridge.node import run_node
+    from pacs_bridge.orders.mllp import taking_orders
 
-    run_node(settings, name=name)
+    with taking_orders(settings):
+        run_node(settings, name=name)
 
 
 def _registrar(settings: Settings, _: str) -> None:
@@ -78,7 +80,7 @@ def _web(settings: Settings, _: str) -> None:
 
 
 def _worker(settings: Settings, name: str) -> None:
-    """Deliver, settle and pre-read."""
+    """Deliver, settle, pre-read, and take in what was dropped."""
     from dbos import DBOS
 
     from inference.dispatch import enqueue_waiting, open_pre_reads
@@ -88,6 +90,7 @@ def _worker(settings: Settings, name: str) -> None:
     from pacs_bridge.completeness import settle_due
     from pacs_bridge.credentials import archive_credentials
     from pacs_bridge.delivery import Courier
+    from pacs_bridge.drop_folder import DropFolder
 
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -110,6 +113,7 @@ def _worker(settings: Settings, name: str) -> None:
     rounds = [
         threading.Thread(target=_repeat, args=(courier.round, 0.03, stopping), name="deliver"),
         threading.Thread(target=_repeat, args=(settle, 0.3, stopping), name="settle"),
+        threading.Thread(target=_repeat, args=(DropFolder(settings, database).round, 1, stopping), name="drop"),
     ]
     for thread in rounds:
         thread.start()

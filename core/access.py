@@ -24,11 +24,12 @@ class Permission(StrEnum):
     WRITE_REPORT = "write_report"
     SIGN_REPORT = "sign_report"
     GRANT_FILM = "grant_film"
+    PLACE_ORDER = "place_order"
     ADMINISTER = "administer"
 
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
-    Role.OPERATOR: frozenset({Permission.SEE_WORKLIST, Permission.SEE_IMAGES, Permission.GRANT_FILM}),
+    Role.OPERATOR: frozenset({Permission.SEE_WORKLIST, Permission.SEE_IMAGES, Permission.GRANT_FILM, Permission.PLACE_ORDER}),
     Role.DOCTOR: frozenset(
         {
             Permission.SEE_WORKLIST,
@@ -37,6 +38,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.WRITE_REPORT,
             Permission.SIGN_REPORT,
             Permission.GRANT_FILM,
+            Permission.PLACE_ORDER,
         }
     ),
     Role.RESEARCHER: frozenset(),

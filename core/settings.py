@@ -96,6 +96,10 @@ class CompletenessSettings(_Section):
         {"DX": 0, "CR": 0, "ECG": 0, "SM": 10, "US": 30, "CT": 15, "MR": 30},
         description="Quiet time by modality. 0: the study settles when the association that brought it ends.",
     )
+    missing_seconds: float = Field(
+        300, ge=0, description="Quiet time where the device itself said that it made more instances than have come."
+    )
+    gap_seconds: float = Field(60, ge=0, description="Quiet time where a series' instance numbers have gaps.")
 
 
 class PreReadSettings(_Section):
@@ -110,6 +114,15 @@ class PreReadSettings(_Section):
     tries: int = Field(3, ge=1, description="Tries of one pre-read before it is marked failed.")
 
 
+class DropSettings(_Section):
+    """Folders into which ECG machines write their files."""
+
+    folder: Path = Field(
+        Path(), description="Folder with one folder for each organisation's code; empty: `drop` in the data folder."
+    )
+    quiet_seconds: float = Field(5, ge=0, description="A file that nobody writes and that has not changed for so long is whole.")
+
+
 class WebSettings(_Section):
     """Pages and APIs."""
 
@@ -122,6 +135,24 @@ class WebSettings(_Section):
     sign_in_hours: float = Field(12, gt=0, description="A sign-in ends after so many hours.")
     claim_minutes: float = Field(
         30, gt=0, description="A claimed study that its reader leaves untouched is free again after this."
+    )
+
+
+class OrdersSettings(_Section):
+    """Orders that other systems send by HL7 v2 over MLLP."""
+
+    mllp_port: int = Field(
+        0, ge=0, le=65535, description="Port for HL7 v2 orders over MLLP (2575 is the registered one); 0: none."
+    )
+    mllp_host: str = Field("0.0.0.0", description="Address on which orders are listened for.")
+    mllp_senders: list[str] = Field(
+        [], description="Addresses or networks (`10.1.0.0/16`) that may send orders; empty: this machine alone."
+    )
+    facilities: dict[str, str] = Field(
+        {}, description="Organisation codes by sending facility (MSH-4), where the facility is not itself an organisation's code."
+    )
+    character_set: str = Field(
+        "UNICODE UTF-8", description="What a message is written in that names no character set itself (MSH-18): `GB 18030-2000`."
     )
 
 
@@ -156,8 +187,10 @@ class Settings(BaseSettings):
     examination: ExaminationSettings = ExaminationSettings()
     completeness: CompletenessSettings = CompletenessSettings()
     pre_read: PreReadSettings = PreReadSettings()
+    orders: OrdersSettings = OrdersSettings()
     web: WebSettings = WebSettings()
     film: FilmSettings = FilmSettings()
+    drop: DropSettings = DropSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -186,6 +219,11 @@ class Settings(BaseSettings):
     def spool(self) -> Path:
         """Folder of acknowledged instances that the archive does not hold yet."""
         return self.data / "spool"
+
+    @property
+    def drop_folder(self) -> Path:
+        """Folder whose folders, one for each organisation's code, take files of ECG machines."""
+        return self.drop.folder if self.drop.folder != Path() else self.data / "drop"
 
     @property
     def quarantine(self) -> Path:

@@ -23,7 +23,7 @@ def engines_of(settings: Settings) -> Mapping[str, Engine]:
     hardware = Hardware(providers=tuple(settings.pre_read.providers), threads=settings.pre_read.threads)
     engines: tuple[Engine, ...] = (
         EcgEngine(),
-        RadiographEngine(BUNDLES / "chest_radiograph", hardware),
+        RadiographEngine(BUNDLES / "chest_radiograph", hardware, heart_lung=BUNDLES / "heart_lung"),
         PathologyEngine(BUNDLES / "slide_tiles", hardware),
     )
     return {engine.name: engine for engine in engines}

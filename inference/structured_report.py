@@ -1,7 +1,8 @@
-"""A pre-read as a DICOM object: a Measurement Report (PS3.16 TID 1500) that any PACS can keep and show.
+"""A pre-read as a DICOM object that any PACS can keep and show.
 
-One group (TID 1501) for the numbers and one for each finding, each naming the algorithm that said it (TID 4019). The
-document is unverified and preliminary: it is a machine's word (PS3.3 C.17.2).
+Of images it is a Measurement Report (PS3.16 TID 1500): one group (TID 1501) for the numbers and one for each finding, each
+naming the algorithm that said it (TID 4019). Of an ECG it is an ECG Report (TID 3700). Either document is unverified and
+preliminary: it is a machine's word (PS3.3 C.17.2).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from highdicom.sr import (
     CodedConcept,
     Comprehensive3DSR,
     DeviceObserverIdentifyingAttributes,
+    EnhancedSR,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
     ObservationContext,
@@ -31,17 +33,27 @@ from pydicom.sr.codedict import codes
 from pydicom.valuerep import DA, TM
 
 from core.tables import Finding, Measurement, PreRead
-from inference.vocabulary.terms import Concept, vocabulary
+from inference.ecg_report_object import coded, ecg_report, finish_ecg_report
+from inference.vocabulary.terms import vocabulary
 
 MANUFACTURER = "Sumu"
 SERIES_NUMBER = 9000
 
 _PROBABILITY = CodedConcept("113011", "99SUMU", "Probability of the finding")
 _NO_UNIT = CodedConcept("1", "UCUM", "no units")
-#: Schemes whose codes need their edition beside them (PS3.3 8.2, PS3.16 Table 8-1).
-_SCHEME_VERSIONS = {"SCPECG": "1.3"}
+#: Type 2 elements of patient and study (PS3.3 C.7.1.1, C.7.2.1).
+_REPEATED = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
 _PROCEDURES = {
-    "ecg": CodedConcept("29303009", "SCT", "Electrocardiographic procedure"),
     "radiograph": CodedConcept("168537006", "SCT", "Plain X-ray"),
     "pathology": CodedConcept("108257001", "SCT", "Anatomic pathology procedure"),
 }
@@ -49,24 +61,16 @@ _PROCEDURES = {
 
 def pre_read_report(
     pre_read: PreRead, evidence: Sequence[Dataset], *, sop_instance_uid: str, series_instance_uid: str, made_at: datetime
-) -> Comprehensive3DSR:
+) -> Comprehensive3DSR | EnhancedSR:
     """Return the structured report of a finished pre-read.
 
     ``evidence`` are headers of the instances that were read; patient and study are taken from the first.
     """
-    images = {str(header.SOPInstanceUID): header for header in evidence if "Rows" in header}
-    report = MeasurementReport(
-        observation_context=_observers(pre_read),
-        procedure_reported=_PROCEDURES[pre_read.engine],
-        imaging_measurements=[
-            *_numbers(pre_read, images),
-            *(_statement(pre_read, finding, images) for finding in pre_read.findings),
-        ],
-        title=codes.DCM.ImagingMeasurementReport,
-    )
-    document = Comprehensive3DSR(
-        evidence=list(evidence),
-        content=report[0],
+    headers = [_with_empty_elements(header) for header in evidence]
+    kind, content = _ecg_content(pre_read, headers) if pre_read.engine == "ecg" else _image_content(pre_read, headers)
+    document: Comprehensive3DSR | EnhancedSR = kind(
+        evidence=headers,
+        content=content,
         series_instance_uid=series_instance_uid,
         series_number=SERIES_NUMBER,
         sop_instance_uid=sop_instance_uid,
@@ -79,20 +83,49 @@ def pre_read_report(
     )
     document.ContentDate, document.ContentTime = DA(made_at.date()), TM(made_at.time().replace(microsecond=0))
     document.TimezoneOffsetFromUTC = "+0000"
+    if pre_read.engine == "ecg":
+        finish_ecg_report(document, headers)
     return document
 
 
-def _observers(pre_read: PreRead) -> ObservationContext:
-    model = _model(pre_read)
+def _ecg_content(pre_read: PreRead, headers: Sequence[Dataset]) -> tuple[type[EnhancedSR], Dataset]:
+    observers = [_observer(model) for model in pre_read.models]
+    algorithms = [_algorithm(model) for model in pre_read.models]
+    return EnhancedSR, ecg_report(pre_read, headers, observers, algorithms)
+
+
+def _image_content(pre_read: PreRead, headers: Sequence[Dataset]) -> tuple[type[Comprehensive3DSR], Dataset]:
+    images = {str(header.SOPInstanceUID): header for header in headers if "Rows" in header}
+    report = MeasurementReport(
+        observation_context=ObservationContext(observer_device_context=_observer(_model(pre_read))),
+        procedure_reported=_PROCEDURES[pre_read.engine],
+        imaging_measurements=[
+            *_numbers(pre_read, images),
+            *(_statement(pre_read, finding, images) for finding in pre_read.findings),
+        ],
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    return Comprehensive3DSR, report[0]
+
+
+def _with_empty_elements(header: Dataset) -> Dataset:
+    """Return a header that has every element of patient and study which a document repeats, empty where a device left it out."""
+    whole = Dataset()
+    whole.update(header)
+    for keyword in _REPEATED:
+        if keyword not in whole:
+            setattr(whole, keyword, "")
+    return whole
+
+
+def _observer(model: dict[str, Any]) -> ObserverContext:
     device = DeviceObserverIdentifyingAttributes(
         uid=highdicom.UID.from_uuid(_uuid_of(model)),
         name=str(model["name"])[:64],
         manufacturer_name=MANUFACTURER,
         model_name=str(model["version"])[:64],
     )
-    return ObservationContext(
-        observer_device_context=ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
-    )
+    return ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
 
 
 def _numbers(pre_read: PreRead, images: dict[str, Dataset]) -> list[MeasurementsAndQualitativeEvaluations]:
@@ -105,7 +138,7 @@ def _numbers(pre_read: PreRead, images: dict[str, Dataset]) -> list[Measurements
                 uid=_tracking_uid(pre_read, "numbers"), identifier=f"{pre_read.engine} measurements"
             ),
             source_images=_sources(images, rows[0].sop_instance_uid),
-            algorithm_id=_algorithm(pre_read),
+            algorithm_id=_algorithm(_model(pre_read)),
             measurements=[_number(row) for row in rows],
         )
     ]
@@ -114,7 +147,7 @@ def _numbers(pre_read: PreRead, images: dict[str, Dataset]) -> list[Measurements
 def _number(row: Measurement) -> SrMeasurement:
     term = vocabulary().measurements[row.code]
     return SrMeasurement(
-        name=_coded(term.concept),
+        name=coded(term.concept),
         value=round(row.value, max(term.digits, 0)),
         unit=CodedConcept(term.unit, "UCUM", term.unit_meaning),
     )
@@ -128,9 +161,9 @@ def _statement(pre_read: PreRead, finding: Finding, images: dict[str, Dataset]) 
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=_tracking_uid(pre_read, finding.code), identifier=term.en[:64]),
         source_images=_sources(images, (finding.region or {}).get("sop_instance_uid")),
-        algorithm_id=_algorithm(pre_read),
+        algorithm_id=_algorithm(_model(pre_read)),
         measurements=numbers,
-        qualitative_evaluations=[QualitativeEvaluation(name=codes.DCM.Finding, value=_coded(term.concept))],
+        qualitative_evaluations=[QualitativeEvaluation(name=codes.DCM.Finding, value=coded(term.concept))],
     )
 
 
@@ -140,8 +173,7 @@ def _sources(images: dict[str, Dataset], sop_instance_uid: str | None) -> list[S
     return [SourceImageForMeasurementGroup.from_source_image(header)] if header is not None else None
 
 
-def _algorithm(pre_read: PreRead) -> AlgorithmIdentification:
-    model = _model(pre_read)
+def _algorithm(model: dict[str, Any]) -> AlgorithmIdentification:
     parameters = [f"preprocessing: {model['preprocessing']}"[:1024]]
     if model.get("weights_sha256"):
         parameters.append(f"weights SHA-256: {model['weights_sha256']}")
@@ -164,7 +196,3 @@ def _uuid_of(model: dict[str, Any]) -> str:
 
 def _tracking_uid(pre_read: PreRead, part: str) -> str:
     return str(highdicom.UID.from_uuid(str(uuid.uuid5(uuid.NAMESPACE_OID, f"sumu/pre-read/{pre_read.id}/{part}"))))
-
-
-def _coded(concept: Concept) -> CodedConcept:
-    return CodedConcept(concept.value, concept.scheme, concept.meaning[:64], _SCHEME_VERSIONS.get(concept.scheme))

@@ -15,7 +15,6 @@ from core.lifecycles.study import STUDY, StudyEvent, StudyState
 from core.settings import CompletenessSettings
 from core.tables import Association, Door, Instance, Study
 
-
 #: Instances from further in the future were dated by a clock that has been set back since.
 CLOCK_JUMP = timedelta(minutes=10)
 
@@ -114,4 +113,4 @@ def _gaps(session: Session, study: Study) -> int:
         .where(Instance.study_id == study.id, Instance.door != Door.OURS, Instance.instance_number.is_not(None))
         .group_by(Instance.series_instance_uid)
     )
-    return sum(max(0, lacking) for lacking in session.scalars(numbers))
+    return sum(max(0, lacking or 0) for lacking in session.scalars(numbers))

@@ -18,6 +18,7 @@ from pacs_bridge.devices import PROBE, AdmittedDevice, DeviceRegister, NotAdmitt
 from pacs_bridge.part10 import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from pacs_bridge.receiving import STORAGE_CLASSES, STORAGE_LEVEL, TRANSFER_SYNTAXES, Receiver
 from pacs_bridge.refused_callers import RefusedCallers
+from pacs_bridge.services.offered import Services
 from pacs_bridge.spool import Spool
 from pacs_bridge.tls import ServerTls
 from pacs_bridge.upper_layer.association import Answer, Association, Message, Service
@@ -42,6 +43,7 @@ class Node:
         self._devices = DeviceRegister(database)
         self._refused = RefusedCallers(database)
         self._receiver = Receiver(settings, self._spool)
+        self._services = Services(settings, database, self._devices)
         self._storage_classes = STORAGE_CLASSES | {uid for uid in settings.node.private_sop_classes if uid != "*"}
         self._any_private = "*" in settings.node.private_sop_classes
         self._listener = Listener(settings.node, self, implementation=(IMPLEMENTATION_UID, IMPLEMENTATION_VERSION))
@@ -67,6 +69,7 @@ class Node:
         """Stop listening and cut what is open: a device sends again what was not acknowledged."""
         self._listener.stop()
         self._refused.stop()
+        self._services.close()
 
     def admit(self, request: AssociationRequest, caller: Caller) -> AdmittedDevice:
         """Return the device that calls (PS3.8 7.1), or raise :class:`Refusal` and note the caller for an administrator."""
@@ -92,10 +95,17 @@ class Node:
             for sop_class in self._storage_classes | self._private_classes(request):
                 syntaxes[sop_class] = TRANSFER_SYNTAXES
                 services[sop_class, Field.C_STORE_RQ] = self._receiver
+        offered = self._services.offer_to(device, request)
+        services.update(offered.services)
+        syntaxes.update(dict.fromkeys((sop_class for sop_class, _ in offered.services), PLAIN_SYNTAXES))
+        fetched = self._storage_classes if offered.may_get else frozenset[str]()
+        for sop_class in fetched:
+            syntaxes.setdefault(sop_class, TRANSFER_SYNTAXES)
         return Offer(
             syntaxes=syntaxes,
             services=services,
-            extended=dict.fromkeys(self._storage_classes if device.may_store else (), STORAGE_LEVEL),
+            caller_may_be_scp=fetched,
+            extended={**dict.fromkeys(self._storage_classes if device.may_store else (), STORAGE_LEVEL), **offered.extended},
         )
 
     def _certificates(self) -> list[str]:

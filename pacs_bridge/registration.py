@@ -14,6 +14,8 @@ from core.lifecycles.custody import CustodyState
 from core.lifecycles.study import STUDY, StudyEvent
 from core.tables import Door, Instance, Patient, Study
 from pacs_bridge.headers import InstanceFacts
+from pacs_bridge.orders.fulfilment import fulfil
+from pacs_bridge.patient_names import search_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +141,7 @@ class _Books:
         )
         study.rank_as(facts.urgency)
         self._session.add(study)
+        fulfil(self._session, study, device_id=arrival.device_id)
         self._studies[facts.study_instance_uid] = study
         return study
 
@@ -160,5 +163,7 @@ class _Books:
                 birth_date=facts.birth_date,
             )
             self._session.add(patient)
+        if not patient.search_words:
+            patient.search_words = search_words(patient.name, patient.name_latin)
         self._patients[organisation_id, identifier] = patient
         return patient

@@ -7,6 +7,7 @@
 - ``images``: for each instance ``sop_instance_uid``, ``outcome``, ``reason``, ``frontal`` (the gate's probability),
   ``cautions``, ``problem``;
 - ``localises``: whether validation found that the maps point to the disease; where not, show them to researchers only;
+- ``cardiothoracic``: for each read image the heart and lungs, as ``inference.radiograph.cardiothoracic`` says;
 - ``heatmaps``: for each spoken finding ``sop_instance_uid``, ``grid`` (7 x 7, 0 to 1), ``area`` (x, y, width, height of
   the grid in pixels of the stored image).
 """
@@ -14,7 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pydicom import Dataset
 
 from inference.engine import Finding, InstanceFile, ModelIdentity, Outcome, Reading, Region, StudyFiles
 from inference.onnx_session import PROCESSOR, Hardware
+from inference.radiograph.cardiothoracic import AP_ENLARGES, HeartLungModel, measurements_of, told
 from inference.radiograph.localisation import covered, peak_box, relative
 from inference.radiograph.network import ChestRun, LoadedNetwork
 from inference.radiograph.rendering import UnreadablePixels, displayed
@@ -49,27 +51,37 @@ class _Seen:
     frontal: float | None = None
     run: ChestRun | None = None
     placement: Placement | None = None
+    #: Heart and lungs, where they were outlined.
+    cardiothoracic: dict[str, Any] | None = None
 
     def told(self) -> dict[str, Any]:
         """Return this as JSON values."""
-        age_known = age_in_years(self.instance.header) is not None
+        cautions = [] if age_in_years(self.instance.header) is not None else ["chest_age_unknown"]
+        if self.cardiothoracic:
+            doubt = self.cardiothoracic["doubt"]
+            enlarged = [AP_ENLARGES] if self.cardiothoracic["projection"] == "AP" else []
+            cautions += [doubt] if doubt else enlarged
         return {
             "sop_instance_uid": self.instance.sop_instance_uid,
             "outcome": self.outcome.value,
             "reason": self.reason,
             "problem": self.problem,
             "frontal": None if self.frontal is None else round(self.frontal, 4),
-            "cautions": [] if age_known else ["chest_age_unknown"],
+            "cautions": cautions,
         }
 
 
 class RadiographEngine:
-    """Reads radiographs with the bundle ``chest_radiograph``; the network is loaded at the first reading."""
+    """Reads radiographs with the bundle ``chest_radiograph``, and measures heart and lungs where ``heart_lung`` is given.
+
+    The networks are loaded at the first reading.
+    """
 
     name = "radiograph"
 
-    def __init__(self, bundle_folder: Path, hardware: Hardware = PROCESSOR) -> None:
+    def __init__(self, bundle_folder: Path, hardware: Hardware = PROCESSOR, *, heart_lung: Path | None = None) -> None:
         self._network = LoadedNetwork(bundle_folder, hardware)
+        self._heart_lung = HeartLungModel(heart_lung, hardware) if heart_lung else None
 
     def wants(self, instance: Dataset) -> bool:
         """Return whether this is a plain radiograph."""
@@ -89,20 +101,29 @@ class RadiographEngine:
         images = [one.told() for one in seen]
         if not read:
             return _silence(seen, images)
-        return _reading(bundle, read, images)
+        reading = _reading(bundle, read, images)
+        return _with_heart_and_lungs(reading, self._heart_lung.identity, read) if self._heart_lung else reading
 
     def _look(self, instance: InstanceFile, bundle: Bundle) -> _Seen:
         refused = refusal(instance.header, int(bundle.details["adult_years"]))
         if refused:
             return _Seen(instance=instance, outcome=refused.outcome, reason=refused.reason)
         try:
-            square, placement = prepare(displayed(instance.path))
+            grey = displayed(instance.path)
+            square, placement = prepare(grey)
         except (UnreadablePixels, BlankImage) as error:
             return _Seen(instance=instance, outcome=Outcome.DECLINED, reason="chest_unreadable_pixels", problem=str(error))
         run = self._network.run(square)
         if run.frontal < float(bundle.details["gate_threshold"]):
             return _Seen(instance=instance, outcome=Outcome.DECLINED, reason="chest_not_frontal_chest", frontal=run.frontal)
-        return _Seen(instance=instance, outcome=Outcome.READ, frontal=run.frontal, run=run, placement=placement)
+        return _Seen(
+            instance=instance,
+            outcome=Outcome.READ,
+            frontal=run.frontal,
+            run=run,
+            placement=placement,
+            cardiothoracic=told(instance, self._heart_lung.outline(grey)) if self._heart_lung else None,
+        )
 
 
 def _silence(seen: Sequence[_Seen], images: list[dict[str, Any]]) -> Reading:
@@ -141,6 +162,16 @@ def _reading(bundle: Bundle, read: Sequence[_Seen], images: list[dict[str, Any]]
         "heatmaps": {code: _heatmap(bundle, code, strongest[code]) for code in named},
     }
     return Reading(outcome=Outcome.READ, models=(identity,), findings=tuple(findings), evidence=evidence)
+
+
+def _with_heart_and_lungs(reading: Reading, identity: ModelIdentity, read: Sequence[_Seen]) -> Reading:
+    images = [one.cardiothoracic for one in read if one.cardiothoracic]
+    return replace(
+        reading,
+        models=(*reading.models, identity),
+        measurements=measurements_of(images),
+        evidence={**reading.evidence, "cardiothoracic": images},
+    )
 
 
 def _strongest(read: Sequence[_Seen], index: int) -> _Seen:

@@ -13,6 +13,8 @@ TEMPLATE = Path(__file__).parent / "card.md"
 #: What the county asked for, each at least so high, on fold 9.
 TARGETS = {"macro_auc": 0.940, "macro_superclass_auc": 0.930, "AFIB": 0.99, "CLBBB": 0.99, "CRBBB": 0.99, "PVC": 0.99}
 
+OPINIONS = {"first": "mean of the logits", "second": "discriminant", "both": "mean of both, as shipped"}
+
 
 def model_card(metadata: dict[str, Any], evaluation: dict[str, Any], difference: float, size: int) -> str:
     """Return the card in Markdown."""
@@ -34,6 +36,8 @@ def model_card(metadata: dict[str, Any], evaluation: dict[str, Any], difference:
         "targets": "\n".join(_target(name, least, evaluation) for name, least in TARGETS.items()),
         "members": "\n".join(_member(name, one) for name, one in evaluation["members"].items()),
         "weights": sum(one["weights"] for one in evaluation["members"].values()),
+        "features": evaluation["features"],
+        "opinions": "\n".join(_opinion(name, words, evaluation) for name, words in OPINIONS.items()),
         "rows": "\n".join(_row(code, row) for code, row in _by_positives(rows) if "auc" in row),
         "silent": ", ".join(f"`{code}`" for code, row in rows.items() if "auc" in row and not row["spoken"]) or "none",
         "uncounted": ", ".join(f"`{code}` ({row['positives']})" for code, row in _by_positives(rows) if "auc" not in row),
@@ -60,9 +64,15 @@ def _target(name: str, least: float, evaluation: dict[str, Any]) -> str:
     return f"| {words} | {least:.3f} | {values[0]:.4f} | {'yes' if values[0] >= least else '**no**'} |"
 
 
+def _opinion(name: str, words: str, evaluation: dict[str, Any]) -> str:
+    areas = evaluation["opinions"][name]
+    return f"| {words} | {areas['macro_auc']:.4f} | {areas['macro_superclass_auc']:.4f} |"
+
+
 def _member(name: str, one: dict[str, Any]) -> str:
-    epochs, minutes = f"{one['epochs']} of {one['of']}", f"{one['seconds'] / 60:.0f} min"
-    return f"| {name} | {one['weights']:,} | {one['seed']} | {epochs} | {minutes} | {one['macro_auc']:.4f} |"
+    cells = [f"`{name}`", one["kind"], f"`{one['start']}`" if one["start"] else "nothing", f"{one['weights']:,}", one["seed"]]
+    cells += [one["epochs"], f"{one['seconds'] / 60:.0f} min", f"{one['macro_auc']:.4f}"]
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
 def _row(code: str, row: dict[str, Any]) -> str:

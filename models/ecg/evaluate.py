@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from models.ecg.calibration import operating_point, sigmoid
 from models.ecg.data import Recordings, read_folds
 from models.ecg.metrics import FEWEST_POSITIVES, auc_by_column, expected_calibration_error
-from models.ecg.network import Reader
-from models.ecg.superclasses import SUPERCLASSES, superclass_labels
-from models.ecg.train import SIDE_OUTPUTS, VALIDATION_FOLD, logits_of
+from models.ecg.panel import load_panel
+from models.ecg.superclasses import SUPERCLASSES
+from models.ecg.train import VALIDATION_FOLD, all_labels, logits_of
 
 DRAWS = 1000
 #: A statement is spoken only where the lower end of its area's interval is above this,
@@ -34,28 +33,15 @@ LOWEST_PRECISION = 0.3
 Array = npt.NDArray[np.float64]
 
 
-def load_member(file: Path, outputs: int) -> Reader:
-    """Return a member of the panel with its averaged weights."""
-    kept = torch.load(file, weights_only=True)
-    network = Reader(kept["member"]["kind"], outputs)
-    network.load_state_dict(kept["average"])
-    return network.eval()
-
-
-def load_panel(run: Path, statements: int) -> dict[str, nn.Module]:
-    """Return the members whose weights are in the run, by name."""
-    outputs = statements + len(SUPERCLASSES) + SIDE_OUTPUTS
-    return {file.stem: load_member(file, outputs) for file in sorted(run.glob("*.pt"))}
-
-
 def evaluate(data: Path, run: Path) -> dict[str, Any]:
     """Measure the panel of ``run`` on fold 9."""
     check = read_folds(data, (VALIDATION_FOLD,))
     count = len(check.statements)
-    each = {name: logits_of(member, check.microvolts) for name, member in load_panel(run, count).items()}
-    logits = np.asarray(np.mean(list(each.values()), axis=0, dtype=np.float64))
-    truth = np.concatenate([check.labels, superclass_labels(check.labels, check.statements)], axis=1).astype(np.float64)
-    scores = logits[:, : truth.shape[1]]
+    panel = load_panel(run, count)
+    each = {name: logits_of(member, check.microvolts) for name, member in panel.members.items()}
+    truth = all_labels(check).astype(np.float64)
+    first = np.asarray(np.mean(list(each.values()), axis=0, dtype=np.float64))[:, : truth.shape[1]]
+    scores = logits_of(panel, check.microvolts).astype(np.float64)
     areas = auc_by_column(truth, scores)
     drawn = _drawn_areas(truth, scores)
     findings, platt, outside = _statements(check, scores, areas, drawn)
@@ -67,10 +53,18 @@ def evaluate(data: Path, run: Path) -> dict[str, Any]:
         "members": {
             name: {
                 "macro_auc": float(np.nanmean(auc_by_column(check.labels, one[:, :count]))),
-                "weights": sum(value.numel() for value in load_member(run / f"{name}.pt", one.shape[1]).parameters()),
+                "weights": sum(value.numel() for value in panel.members[name].parameters()),
                 **_training(run / f"{name}.pt"),
             }
             for name, one in each.items()
+        },
+        "features": panel.second.in_features,
+        "opinions": {
+            name: {
+                "macro_auc": float(np.nanmean(auc_by_column(check.labels, opinion[:, :count]))),
+                "macro_superclass_auc": float(auc_by_column(truth[:, count:], opinion[:, count:]).mean()),
+            }
+            for name, opinion in (("first", first), ("second", 2 * scores - first), ("both", scores))
         },
         "counted": len(counted),
         "macro_auc": _interval(float(areas[counted].mean()), np.nanmean(drawn[:, counted], axis=1)),
@@ -124,7 +118,13 @@ def _training(file: Path) -> dict[str, Any]:
     kept = torch.load(file, weights_only=True)
     member, history = kept["member"], kept["history"]
     seconds = round(sum(epoch["seconds"] for epoch in history))
-    return {"epochs": len(history), "of": member["epochs"], "seed": member["seed"], "seconds": seconds}
+    return {
+        "kind": member["kind"],
+        "start": member.get("start"),
+        "epochs": len(history),
+        "seed": member["seed"],
+        "seconds": seconds,
+    }
 
 
 def main() -> None:

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from models.bundle import read_bundle
 from models.ecg.card import model_card
 from models.ecg.data import read_folds
-from models.ecg.evaluate import load_panel
 from models.ecg.metadata import bundle_metadata
+from models.ecg.panel import Panel, load_panel
 from models.ecg.preprocessing import LEADS, SAMPLES, millivolts
-from models.ecg.superclasses import SUPERCLASSES
 from models.ecg.train import VALIDATION_FOLD
 from models.onnx_file import remove_traces
 
@@ -29,21 +28,20 @@ TOLERANCE = 1e-4
 
 
 class Deployed(nn.Module):
-    """The panel as it serves: the mean of its logits, calibrated, as probabilities."""
+    """The panel as it serves: calibrated, as probabilities."""
 
-    def __init__(self, members: list[nn.Module], platt: list[tuple[float, float]]) -> None:
+    def __init__(self, panel: Panel, platt: list[tuple[float, float]]) -> None:
         super().__init__()
-        self.members = nn.ModuleList(members)
+        self.panel = panel
         slope, intercept = (torch.tensor(column) for column in zip(*platt, strict=True))
         self.register_buffer("slope", slope)
         self.register_buffer("intercept", intercept)
 
     def forward(self, ecg: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N, 71) calibrated statements and (N, 5) superclasses of (N, 8, 1000) millivolts."""
-        logits = torch.stack([member(ecg) for member in self.members]).mean(dim=0)
+        logits = self.panel(ecg)
         count = len(self.slope)
-        probability = torch.sigmoid(self.slope * logits[:, :count] + self.intercept)
-        return probability, torch.sigmoid(logits[:, count : count + len(SUPERCLASSES)])
+        return torch.sigmoid(self.slope * logits[:, :count] + self.intercept), torch.sigmoid(logits[:, count:])
 
 
 def export(data: Path, run: Path, bundle: Path, licence: Path) -> float:
@@ -51,9 +49,9 @@ def export(data: Path, run: Path, bundle: Path, licence: Path) -> float:
     evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
     check = read_folds(data, (VALIDATION_FOLD,))
     panel = load_panel(run, len(check.statements))
-    if set(panel) != set(evaluation["members"]):
+    if set(panel.members) != set(evaluation["members"]):
         raise SystemExit("The run has other members than evaluation.json: run models.ecg.evaluate again.")
-    network = Deployed(list(panel.values()), [evaluation["platt"][code] for code in check.statements]).eval()
+    network = Deployed(panel, [evaluation["platt"][code] for code in check.statements]).eval()
     for folder in ("configs", "models", "docs"):
         (bundle / folder).mkdir(parents=True, exist_ok=True)
     weights = bundle / "models" / "model.onnx"

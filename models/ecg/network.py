@@ -70,6 +70,13 @@ class Attention(nn.Module):
         return x + self.drop(self.think(self.after(x)))
 
 
+def over_time(x: Tensor) -> list[Tensor]:
+    """Return mean, peak and spread of (batch, channels, time), each (batch, channels); the spread tells an irregular rhythm."""
+    mean = x.mean(dim=2)
+    spread = ((x - mean.unsqueeze(2)).square().mean(dim=2) + 1e-5).sqrt()
+    return [mean, x.amax(dim=2), spread]
+
+
 class Head(nn.Module):
     """Mean and peak over time, then one logit for each statement and superclass, and two for age and sex."""
 
@@ -79,9 +86,13 @@ class Head(nn.Module):
         self.drop = nn.Dropout(dropout)
         self.linear = nn.Linear(2 * channels, outputs)
 
+    def summary(self, x: Tensor) -> Tensor:
+        """Return (batch, 2 * channels) of (batch, channels, time)."""
+        return self.norm(torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1))
+
     def forward(self, x: Tensor) -> Tensor:
         """Sum up (batch, channels, time)."""
-        return self.linear(self.drop(self.norm(torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1))))
+        return self.linear(self.drop(self.summary(x)))
 
 
 class Reader(nn.Module):
@@ -98,11 +109,25 @@ class Reader(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (batch, outputs) of millivolts (batch, 8, samples)."""
-        x = self.body(self.scale(x))
-        if self.attention is not None and self.place is not None:
-            pieces = x.transpose(1, 2)
-            x = self.attention(pieces + self.place[:, : pieces.shape[1]]).transpose(1, 2)
-        return self.head(x)
+        return self.head(self._attend(self.body(self.scale(x))))
+
+    def described(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits, and what the network saw: figures over time of its stages and the head's summary."""
+        seen = []
+        x = self.scale(x)
+        for stage in self.body:
+            x = stage(x)
+            if isinstance(stage, Residual):
+                seen.append(x)
+        last = self._attend(x)
+        figures = [figure for x in seen[:-1:2] for figure in over_time(x)]
+        return self.head(last), torch.cat([self.head.summary(last), *figures], dim=1)
+
+    def _attend(self, x: Tensor) -> Tensor:
+        if self.attention is None or self.place is None:
+            return x
+        pieces = x.transpose(1, 2)
+        return self.attention(pieces + self.place[:, : pieces.shape[1]]).transpose(1, 2)
 
 
 def _stem(kernel: int, width: int) -> list[nn.Module]:

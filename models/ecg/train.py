@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -33,8 +34,8 @@ TRAINING_FOLDS = tuple(range(1, 9))
 VALIDATION_FOLD = 9
 #: Epochs between two looks at fold 9.
 LOOK_EVERY = 3
-#: Outputs after statements and superclasses: age and sex, which shape the network and are not exported.
-SIDE_OUTPUTS = 2
+#: A statement with fewer positives weighs no more than one with so many.
+FEWEST_WEIGHED = 30
 
 
 def train_member(member: dict[str, Any], recipe: dict[str, Any], learn: Recordings, check: Recordings, out: Path) -> None:
@@ -42,14 +43,17 @@ def train_member(member: dict[str, Any], recipe: dict[str, Any], learn: Recordin
     torch.manual_seed(member["seed"])
     targets = _targets(learn)
     network = Reader(member["kind"], targets.shape[1])
-    if member["prior"]:
+    if "start" in member:
+        network.load_state_dict(torch.load(out / f"{member['start']}.pt", weights_only=True)["average"])
+    elif member["prior"]:
         _start_at_prevalence(network, learn)
     average = copy.deepcopy(network).eval()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=member["rate"], weight_decay=recipe["weight_decay"])
+    optimiser = torch.optim.AdamW(network.parameters(), lr=member["rate"], weight_decay=recipe["weight_decay"], fused=True)
     batches = len(targets) // recipe["batch"]
     schedule = _schedule(optimiser, member, recipe, batches)
     parts: dict[str, Any] = {"network": network, "average": average, "optimiser": optimiser, "schedule": schedule}
     file = out / f"{member['name']}.pt"
+    weights = _weights(learn, member["balance"])
     history: list[dict[str, float]] = []
     if file.is_file():
         kept = torch.load(file, weights_only=True)
@@ -64,7 +68,7 @@ def train_member(member: dict[str, Any], recipe: dict[str, Any], learn: Recordin
         # Each epoch has its own generator, so that a resumed run draws what an uninterrupted one would have drawn.
         chance = torch.Generator().manual_seed(1000 * member["seed"] + epoch)
         torch.manual_seed(1000 * member["seed"] + epoch)
-        loss = _epoch(parts, member, recipe, learn, targets, epoch, chance)
+        loss = _epoch(parts, member, recipe, learn, targets, weights, epoch, chance)
         history.append({"loss": loss, "seconds": round(time.monotonic() - began, 1)})
         if (epoch + 1) % LOOK_EVERY == 0 or epoch + 1 == member["epochs"]:
             seen = logits_of(average, check.microvolts)[:, : len(check.statements)]
@@ -75,7 +79,7 @@ def train_member(member: dict[str, Any], recipe: dict[str, Any], learn: Recordin
 
 def _epoch(
     parts: dict[str, Any], member: dict[str, Any], recipe: dict[str, Any],
-    learn: Recordings, targets: Tensor, epoch: int, chance: torch.Generator,
+    learn: Recordings, targets: Tensor, weights: Tensor, epoch: int, chance: torch.Generator,
 ) -> float:  # fmt: skip
     network = parts["network"].train()
     size, labels = recipe["batch"], len(learn.statements) + len(SUPERCLASSES)
@@ -88,7 +92,7 @@ def _epoch(
         signal, wanted = mixed(signal, targets[chosen], member["mixup"], chance)
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(signal).float()
-        loss = functional.binary_cross_entropy_with_logits(logits[:, :labels], wanted[:, :labels])
+        loss = functional.binary_cross_entropy_with_logits(logits[:, :labels], wanted[:, :labels], weights)
         loss = loss + recipe["side_weight"] * functional.mse_loss(logits[:, labels:], wanted[:, labels:])
         parts["optimiser"].zero_grad(set_to_none=True)
         loss.backward()
@@ -113,8 +117,20 @@ def logits_of(network: nn.Module, microvolts: np.ndarray, batch: int = 128) -> n
 
 def _targets(learn: Recordings) -> Tensor:
     people = np.stack([(learn.age - 60) / 20, 2 * learn.sex - 1], axis=1).clip(-3, 3)
-    superclasses = superclass_labels(learn.labels, learn.statements)
-    return torch.from_numpy(np.concatenate([learn.labels, superclasses, people], axis=1)).float()
+    return torch.from_numpy(np.concatenate([all_labels(learn), people], axis=1)).float()
+
+
+def all_labels(recordings: Recordings) -> npt.NDArray[np.float32]:
+    """Return statements and superclasses side by side, in the order of the network's logits."""
+    return np.concatenate([recordings.labels, superclass_labels(recordings.labels, recordings.statements)], axis=1)
+
+
+def _weights(learn: Recordings, balance: float) -> Tensor:
+    """Weigh labels by their entropy to the power of -``balance``: at 0 rare ones hardly move the loss, at 1 all move it alike."""
+    share = torch.from_numpy(all_labels(learn).mean(axis=0)).clamp(FEWEST_WEIGHED / len(learn.labels), 0.5)
+    entropy = -(share * share.log() + (1 - share) * (1 - share).log())
+    weights = entropy**-balance
+    return weights * entropy.mean() / (weights * entropy).mean()
 
 
 def _schedule(
@@ -128,8 +144,7 @@ def _schedule(
 
 def _start_at_prevalence(network: Reader, learn: Recordings) -> None:
     """Let each statement start as likely as it is, or the first epoch is spent on learning that most are rare."""
-    labels = np.concatenate([learn.labels, superclass_labels(learn.labels, learn.statements)], axis=1)
-    share = torch.from_numpy(labels.mean(axis=0)).clamp(1e-4, 1 - 1e-4)
+    share = torch.from_numpy(all_labels(learn).mean(axis=0)).clamp(1e-4, 1 - 1e-4)
     with torch.no_grad():
         network.head.linear.bias[: len(share)] = torch.logit(share)
 

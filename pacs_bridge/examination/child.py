@@ -10,8 +10,9 @@ import contextlib
 import json
 import os
 import resource
-import select
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,17 @@ from pacs_bridge.examination.limits import Limits
 from pacs_bridge.examination.poisoned import BeyondLimit, Poisoned
 
 _INPUT, _OUTPUT = 0, 1
-_LOOK_FOR_PARENT_SECONDS = 2.0
+_LOOK_FOR_PARENT_SECONDS = 1.0
 #: Processor time beyond the examination's own limit, after which the kernel ends it.
-_GRACE_SECONDS = 5
+_GRACE_SECONDS = 2
 READY = {"ready": True}
 
 
 def main(look: Callable[[Path, Limits], Examined] = examine) -> None:
     """Examine what comes in until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    lines = _lines(os.getppid())
+    threading.Thread(target=_outlive_nobody, args=(os.getppid(),), daemon=True).start()
+    lines = _lines()
     bounds = next(lines, None)
     if bounds is None:
         return
@@ -48,15 +50,17 @@ def _answer(look: Callable[[Path, Limits], Examined], path: Path, limits: Limits
     try:
         return {"examined": look(path, limits).to_plain()}
     except Poisoned as poison:
-        return {"poisoned": [type(poison).__name__, poison.reason, poison.remedy]}
+        return _refusal(poison)
     except OSError as error:
-        return {"unreadable": [error.errno, os.strerror(error.errno or 0)]}
+        return {"unreadable": [error.errno or 0, os.strerror(error.errno or 0)]}
     except MemoryError:
-        poison = BeyondLimit("Its examination needs more memory than it may have.")
-        return {"poisoned": [type(poison).__name__, poison.reason, poison.remedy]}
+        return _refusal(BeyondLimit("Its examination needs more memory than it may have."))
     except Exception as error:  # a file that the examination did not foresee is no file for the others
-        poison = Poisoned(f"Its examination failed with {type(error).__name__}: {error}.")
-        return {"poisoned": [type(poison).__name__, poison.reason, poison.remedy]}
+        return _refusal(Poisoned(f"Its examination failed with {type(error).__name__}: {error}."))
+
+
+def _refusal(poison: Poisoned) -> dict[str, Any]:
+    return {"poisoned": [type(poison).__name__, poison.reason, poison.remedy]}
 
 
 def _bound_this_process(memory_bytes: int) -> None:
@@ -78,18 +82,17 @@ def _allow_seconds(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
-def _lines(parent: int) -> Iterator[Any]:
-    """Yield what comes in; end when nobody is left who could write."""
+def _outlive_nobody(parent: int) -> None:
+    """End with the parent, even in the middle of a file."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_FOR_PARENT_SECONDS)
+    os._exit(0)
+
+
+def _lines() -> Iterator[Any]:
+    """Yield what comes in."""
     pieces = b""
-    while True:
-        readable, _, _ = select.select([_INPUT], [], [], _LOOK_FOR_PARENT_SECONDS)
-        if os.getppid() != parent:
-            return
-        if not readable:
-            continue
-        piece = os.read(_INPUT, 1 << 16)
-        if not piece:
-            return
+    while piece := os.read(_INPUT, 1 << 16):
         pieces += piece
         if piece.endswith(b"\n"):  # the parent waits for its answers before it writes again
             line, pieces = pieces, b""

@@ -17,7 +17,7 @@ _SCAN, _END, _HIERARCHY = 0xDA, 0xD9, 0xDE
 #: Markers without a length.
 _BARE = frozenset(range(0xD0, 0xD9)) | {0x01}
 #: Tables, profiles and comments before a frame header; real ones have about ten.
-_MOST_PARTS = 256
+_MOST_PARTS = 64
 #: ISO 15444-1 B.3: a tile's number has sixteen bits.
 _MOST_TILES = 65535
 _XL_BITS = (9, 13, 18, 30)

@@ -33,6 +33,8 @@ _PIXELS = frozenset({PIXEL_DATA, _FLOAT_PIXELS, _DOUBLE_PIXELS})
 _WANTED = KEPT_TAGS | _IMAGE_TAGS | _PIXELS
 #: One kept value; what needs more than this is no identifier, name, date or description.
 _LONGEST_KEPT = 16 << 10
+#: (0008,0005): the longest defined term has 16 bytes, and three of them are many.
+_LONGEST_CHARACTER_SETS = 256
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _DEVICE_REMEDY = "Have the device's service engineer correct its DICOM settings, then send again."
 
@@ -130,7 +132,9 @@ class _Examination:
                 if walk.at_root:
                     self._keep(tag, length, value)
                 if tag == _CHARACTER_SET:
-                    walk.character_sets = (value or b"")[:_LONGEST_KEPT]
+                    if value is None or length > _LONGEST_CHARACTER_SETS:
+                        raise Malformed(f"{tag_name(tag)} holds {length} bytes, which no list of character sets needs.")
+                    walk.character_sets = value
             if foreign and value is not None:
                 self._keep_text(walk, tag, vr, value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -34,7 +35,8 @@ _BATCH = 64
 _START_SECONDS = 60.0
 #: What a verdict may weigh; the texts and values that are kept stay far below.
 _LONGEST_ANSWER = 16 << 20
-_GRACE_SECONDS = 10.0
+#: How long an answer may take on a busy machine: so many times the processor time that it may take, and some more.
+_PATIENCE, _GRACE_SECONDS = 3.0, 30.0
 #: How often a process that dies before its first file is started anew.
 _STARTS = 3
 _HANDED_DOWN = ("LD_LIBRARY_PATH", "PYTHONHOME", "TZ")
@@ -69,13 +71,12 @@ class Examiner:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._unread = b""
+        self._too_slow = False
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
     @property
@@ -91,7 +92,8 @@ class Examiner:
     def examine_many(self, paths: Sequence[Path]) -> list[Verdict]:
         """Return one verdict a path, in their order.
 
-        A file whose examination dies is examined once more, alone; if that dies too, the file is :class:`Poisoned`.
+        A file whose examination dies is examined once more, alone; if that dies too, the file is :class:`Poisoned`. If it
+        neither dies nor ends, though it may not use the processor for so long, the disk hangs: :class:`Unreadable`.
 
         Raises
         ------
@@ -107,7 +109,7 @@ class Examiner:
                 if len(answers) < len(batch):
                     suspect = batch[len(answers)]
                     log.warning("examination_died", file=suspect.name, next="it is examined once more, alone")
-                    verdicts.append((self._ask([suspect]) or [_deadly()])[0])
+                    verdicts += self._ask([suspect]) or [self._last_words(suspect)]
         return verdicts
 
     def _ask(self, paths: Sequence[Path]) -> list[Verdict]:
@@ -115,13 +117,18 @@ class Examiner:
         self._request([os.path.abspath(path) for path in paths])
         verdicts: list[Verdict] = []
         for path in paths:
-            answer = self._answer(self._limits.seconds + _GRACE_SECONDS)
+            answer = self._answer(_PATIENCE * self._limits.seconds + _GRACE_SECONDS)
             verdict = None if answer is None else _verdict(answer, path)
             if verdict is None:
                 self._end()
                 break
             verdicts.append(verdict)
         return verdicts
+
+    def _last_words(self, suspect: Path) -> Verdict:
+        if self._too_slow:
+            return Unreadable(suspect, OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+        return Poisoned("The examination died of it, twice.", remedy=_DEATH_REMEDY)
 
     def _request(self, words: list[str]) -> None:
         for _ in range(_STARTS):
@@ -157,7 +164,8 @@ class Examiner:
 
     def _answer(self, seconds: float) -> Any:
         """Return the next line, or None if the process died, takes too long or says nonsense."""
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         output = self._process.stdout.fileno()
         # select() ends at 1 024 descriptors, and a node with many associations has more.
         poll = select.poll()
@@ -166,7 +174,8 @@ class Examiner:
         pieces = [self._unread]
         size = len(self._unread)
         while b"\n" not in pieces[-1]:
-            piece = os.read(output, 1 << 16) if poll.poll(1000 * max(0.0, deadline - time.monotonic())) else b""
+            self._too_slow = not poll.poll(1000 * max(0.0, deadline - time.monotonic()))
+            piece = b"" if self._too_slow else os.read(output, 1 << 16)
             size += len(piece)
             if not piece or size > _LONGEST_ANSWER:
                 return None
@@ -198,7 +207,7 @@ def _write(process: subprocess.Popen[bytes], words: Any) -> None:
 
 def _verdict(answer: Any, path: Path) -> Verdict | None:
     match answer:
-        case {"examined": {**plain}}:
+        case {"examined": dict(plain)}:
             return Examined.from_plain(plain)
         case {"poisoned": [str(kind), str(reason), str(remedy)]}:
             return _poisoned(kind, reason, remedy)
@@ -216,7 +225,3 @@ def _poisoned(kind: str, reason: str, remedy: str) -> Poisoned:
         case "Malformed":
             return Malformed(reason, remedy=remedy)
     return Poisoned(reason, remedy=remedy)
-
-
-def _deadly() -> Poisoned:
-    return Poisoned("The examination died of it, twice.", remedy=_DEATH_REMEDY)

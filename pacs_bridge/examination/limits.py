@@ -37,5 +37,5 @@ class Limits:
     frame_excess: int = 2
     #: Texts kept for the character-set detective, in bytes altogether.
     kept_text_bytes: int = 256 << 10
-    #: One examination. Two million elements take about 4 s on one core, inflating 1 GiB about 3 s.
+    #: Processor time of one examination. Two million elements take 3 to 5 s, inflating 1 GiB about 3 s.
     seconds: float = 60.0

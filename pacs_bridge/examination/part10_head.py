@@ -18,10 +18,12 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 #: What a machine would run, open or unpack.
 _OTHER_FORMATS = {
     b"MZ": "a Windows program", b"\x7fELF": "a Linux program", b"\xfe\xed\xfa": "a macOS program",
-    b"\xce\xfa\xed\xfe": "a macOS program", b"\xcf\xfa\xed\xfe": "a macOS program", b"\xca\xfe\xba\xbe": "a Java or macOS program",
+    b"\xce\xfa\xed\xfe": "a macOS program", b"\xcf\xfa\xed\xfe": "a macOS program",
+    b"\xca\xfe\xba\xbe": "a Java or macOS program",
     b"L\0\0\0\x01\x14\x02\0": "a Windows shortcut", b"dex\n": "an Android program", b"\0asm": "a WebAssembly program",
     b"PK\x03\x04": "a ZIP archive", b"PK\x05\x06": "a ZIP archive", b"PK\x07\x08": "a ZIP archive", b"Rar!": "a RAR archive",
-    b"7z\xbc\xaf": "a 7z archive", b"\x1f\x8b": "a gzip archive", b"MSCF": "a CAB archive", b"\xd0\xcf\x11\xe0": "an Office document",
+    b"7z\xbc\xaf": "a 7z archive", b"\x1f\x8b": "a gzip archive", b"MSCF": "a CAB archive",
+    b"\xd0\xcf\x11\xe0": "an Office document",
     b"GIF8": "a GIF image", b"\x89PNG": "a PNG image", b"\xff\xd8\xff": "a JPEG image",
 }  # fmt: skip
 #: The same, in lower case, where spaces and a byte order mark may go before.

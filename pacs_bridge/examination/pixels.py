@@ -43,7 +43,8 @@ def check_pixels(image: Image, syntax: TransferSyntax, limits: Limits) -> list[s
     if image.frames > limits.frames:
         raise BeyondLimit(f"NumberOfFrames (0028,0008) is {image.frames}; {limits.frames} are allowed.")
     if image.fragments is None and not image.native_bytes:
-        return []
+        described = image.rows and image.columns and image.bits and syntax.holds_pixels
+        return ["Rows, Columns and BitsAllocated describe an image, and there are no pixel data."] if described else []
     if image.rows is None or image.columns is None or image.bits is None:
         raise Malformed("There are pixel data without Rows (0028,0010), Columns (0028,0011) or BitsAllocated (0028,0100).")
     samples = 1 if image.samples is None else image.samples
@@ -63,7 +64,8 @@ def _native(image: Image, there: int, frame_bits: int, syntax: TransferSyntax) -
     needed = -(-frame_bits * image.frames * kept // (8 * of))
     if there < needed:
         raise Malformed(
-            f"The pixel data (7FE0,0010) hold {there} bytes; {image.frames} frames of {image.rows} × {image.columns} need {needed}."
+            f"The pixel data (7FE0,0010) hold {there} bytes; "
+            f"{image.frames} frames of {image.rows} × {image.columns} need {needed}."
         )
     return [f"The pixel data hold {there - needed} bytes more than the image needs."] if there > needed + 1 else []
 

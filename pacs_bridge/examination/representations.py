@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pydicom.datadict import DicomDictionary
+from pydicom._dicom_dict import DicomDictionary
 
 #: Text whose bytes follow (0008,0005) (PS3.5 6.1.2.3).
 _TEXT = {"LO", "LT", "PN", "SH", "ST", "UC", "UT"}

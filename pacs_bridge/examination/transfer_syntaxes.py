@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydicom.uid import UID_dictionary
+from pydicom._uid_dict import UID_dictionary
 
 _BASE = "1.2.840.10008.1.2"
 #: Newer than pydicom's dictionary: JPEG XL (Supplement 232) and deflated frames (Supplement 244).
@@ -12,9 +12,9 @@ _NEWER = (f"{_BASE}.4.110", f"{_BASE}.4.111", f"{_BASE}.4.112", f"{_BASE}.8.1")
 #: MIME, XML, streams over a network, Papyrus: not an encoding of a DICOM file.
 _NO_FILES = (f"{_BASE}.6.", f"{_BASE}.7.", "1.2.840.10008.1.20")
 _NATIVE = {_BASE, f"{_BASE}.1", f"{_BASE}.2"}
-#: Deflated, the last two without pixel data of their own (JPIP).
 _DEFLATED = {f"{_BASE}.1.99", f"{_BASE}.4.95", f"{_BASE}.4.205"}
-_WITHOUT_PIXELS = {f"{_BASE}.4.94", f"{_BASE}.4.204"}
+#: The pixels stay on a server (JPIP); the second and the fourth are deflated.
+_ELSEWHERE = {f"{_BASE}.4.94", f"{_BASE}.4.95", f"{_BASE}.4.204", f"{_BASE}.4.205"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,8 @@ class TransferSyntax:
     deflated: bool
     #: Pixel data come in fragments (PS3.5 A.4).
     encapsulated: bool
+    #: False where the pixels stay on a server (JPIP).
+    holds_pixels: bool
     #: Many frames share one stream (MPEG family).
     video: bool
     #: Each frame begins with the header of a JPEG, JPEG 2000 or JPEG XL stream.
@@ -35,7 +37,7 @@ class TransferSyntax:
 
 
 def _row(uid: str) -> TransferSyntax:
-    encapsulated = uid not in _NATIVE | _DEFLATED | _WITHOUT_PIXELS
+    encapsulated = uid not in _NATIVE | _DEFLATED | _ELSEWHERE
     video = uid.startswith(f"{_BASE}.4.10")
     return TransferSyntax(
         uid=uid,
@@ -43,6 +45,7 @@ def _row(uid: str) -> TransferSyntax:
         big_endian=uid == f"{_BASE}.2",
         deflated=uid in _DEFLATED,
         encapsulated=encapsulated,
+        holds_pixels=uid not in _ELSEWHERE,
         video=video,
         still=encapsulated and not video and uid.startswith(f"{_BASE}.4."),
         rle=uid == f"{_BASE}.5",

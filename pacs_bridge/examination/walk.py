@@ -17,7 +17,7 @@ from pacs_bridge.examination.limits import Limits
 from pacs_bridge.examination.poisoned import BeyondLimit, Deadline, Malformed, tag_name
 from pacs_bridge.examination.representations import EXPLICIT, IMPLICIT, UNKNOWN, Representation
 from pacs_bridge.examination.transfer_syntaxes import TransferSyntax
-from pacs_bridge.examination.window import Window
+from pacs_bridge.examination.window import PIECE, Window
 
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
@@ -268,7 +268,9 @@ class Walk:
             self._enter(level, tag, None, implicit=True, big=False)
             return None
         if tag != PIXEL_DATA or level.implicit or level.big or representation.name not in {"OB", "OW"}:
-            raise Malformed(f"{tag_name(tag)} has the undefined length, which its representation {representation.name} cannot have.")
+            raise Malformed(
+                f"{tag_name(tag)} has the undefined length, which its representation {representation.name} cannot have."
+            )
         if self.at_root and not self._syntax.encapsulated:
             raise Malformed(f"{tag_name(tag)} comes in fragments, and the transfer syntax {self._syntax.uid} has none.")
         fragments = walk_fragments(self._window, level.limit, self._syntax, self._limits, self._deadline)
@@ -278,9 +280,7 @@ class Walk:
             return Element(tag, representation.name, UNDEFINED, None, False)
         return None
 
-    def _enter(
-        self, level: _Level, tag: int, end: int | None, *, implicit: bool, big: bool, suspicious: bool = False
-    ) -> None:
+    def _enter(self, level: _Level, tag: int, end: int | None, *, implicit: bool, big: bool, suspicious: bool = False) -> None:
         self._depth += 1
         self.deepest = max(self.deepest, self._depth)
         if self._depth > self._limits.depth:
@@ -349,6 +349,7 @@ class Walk:
             self._depth -= self._levels.pop().is_sequence
         end = self._levels[-1].limit
         self._leave_sequence()
+        self._window.piece = PIECE
         if not self._window.skip(end - self._window.at):
             raise Malformed("The data set ends inside a value.")
 

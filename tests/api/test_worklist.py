@@ -13,7 +13,8 @@ from core.clock import now
 from core.database import Database
 from core.lifecycles.preread import PreReadState
 from core.lifecycles.study import StudyState
-from core.tables import Study, Urgency
+from core.tables import Patient, Study, Urgency
+from pacs_bridge.patient_names import search_words
 from tests.api.conftest import Browser, add_pre_read, add_study
 from tests.conftest import County
 
@@ -57,6 +58,22 @@ def test_a_study_is_found_by_characters_pinyin_identifier_and_accession(
     for words in ("震华", "欧阳 震华", "ouyang", "Ouyang Zhenhua", "ouyangzhen", identifier, accession):
         assert uids(doctor.json("/api/worklist", search=words)) == [wanted], words
     assert uids(doctor.json("/api/worklist", search="%")) == []
+
+
+def test_a_name_with_search_words_is_found_by_every_way_of_typing_it(
+    signed_in: SignedIn, database: Database, county: County
+) -> None:
+    wanted = add_study(database, county.township, name="吕曾尉", name_latin="lv zeng wei")
+    other = add_study(database, county.township, name="吕四娘", name_latin="lv si niang")
+    with database.writing() as session:
+        for patient in session.query(Patient):
+            patient.search_words = search_words(patient.name, patient.name_latin)
+    doctor = signed_in("doctor")
+    for words in ("曾尉", "吕曾", "lvzengwei", "lü zeng", "lv zengwei", "luzengwei", "lyuzengwei", "lzw", "LZW", "zeng"):
+        assert uids(doctor.json("/api/worklist", search=words)) == [wanted], words
+    assert uids(doctor.json("/api/worklist", search="lv")) == [wanted, other]
+    for words in ("zengx", "l%w", "吕%尉", "·", "^"):
+        assert uids(doctor.json("/api/worklist", search=words)) == [], words
 
 
 def test_each_shelf_counts_under_the_other_filters(signed_in: SignedIn, database: Database, county: County) -> None:
