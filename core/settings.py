@@ -85,7 +85,7 @@ class ExaminationSettings(_Section):
     header_bytes: int = Field(256 * 1024**2, ge=1, description="Most bytes outside pixel data, waveforms and other bulk.")
     inflated_bytes: int = Field(1024**3, ge=1, description="Most bytes that a deflated data set may inflate to.")
     decoded_bytes: int = Field(256 * 1024**3, ge=1, description="Most bytes that compressed frames may decode to.")
-    seconds: float = Field(60, gt=0, description="Longest examination of one instance.")
+    seconds: float = Field(60, gt=0, description="Most processor time of one examination.")
 
 
 class CompletenessSettings(_Section):
@@ -132,6 +132,11 @@ class WebSettings(_Section):
         "", description="Where the archive's plugin finds the pages' process; empty: on its own machine, at the port above."
     )
     public_url: str = Field("", description="Address that phones use, printed in QR codes; empty: the host and port above.")
+    client_certificate_header: str = Field(
+        "",
+        description="Header in which the TLS proxy passes a caller's certificate (RFC 9440, or escaped PEM); it must overwrite "
+        "what callers send. Empty: devices show tokens.",
+    )
     sign_in_hours: float = Field(12, gt=0, description="A sign-in ends after so many hours.")
     claim_minutes: float = Field(
         30, gt=0, description="A claimed study that its reader leaves untouched is free again after this."
@@ -164,6 +169,32 @@ class FilmSettings(_Section):
     visit_minutes: float = Field(30, gt=0, description="After a right second check the film stays open for so long.")
 
 
+class EdgeSettings(_Section):
+    """A township's edge node: what it acknowledged goes to the county over one HTTPS connection."""
+
+    county_url: str = Field("", description="Address of the county's pages, as in `https://imaging.county.cn`.")
+    token_file: Path = Field(
+        Path(), description="File with the edge's device token; empty: `edge.token` in the folder `secrets` of the data folder."
+    )
+    certificate: Path = Field(Path(), description="Client certificate that the edge shows, PEM; empty: none.")
+    key: Path = Field(Path(), description="Key of the client certificate, PEM.")
+    county_certificates: Path = Field(
+        Path(), description="Certificates that the county's must come from, PEM; empty: the authorities that this system trusts."
+    )
+    timetable: dict[str, float] = Field(
+        {},
+        description="Most kilobytes a second on the line by hours of the day: `08:00-18:00` = 200. At other hours there is no "
+        "limit; 0 lets only urgent studies through, which no limit holds back.",
+    )
+    zstd_level: int = Field(3, ge=0, le=19, description="Compression on the line (zstd); 0: none.")
+    request_bytes: int = Field(4 * 1024**2, ge=1, description="Small instances go together, up to so many bytes a request.")
+    piece_bytes: int = Field(
+        16 * 1024**2, ge=1, le=64 * 1024**2, description="Larger instances go in pieces of so many bytes and go on after a break."
+    )
+    line_seconds: float = Field(30, gt=0, description="With nothing to send, the edge asks so often whether the county answers.")
+    stalled_seconds: float = Field(60, gt=0, description="A line on which nothing moves for so long counts as broken.")
+
+
 class Settings(BaseSettings):
     """All settings of one process."""
 
@@ -191,6 +222,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     film: FilmSettings = FilmSettings()
     drop: DropSettings = DropSettings()
+    edge: EdgeSettings = EdgeSettings()
 
     @classmethod
     def settings_customise_sources(

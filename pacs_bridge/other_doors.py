@@ -21,7 +21,10 @@ from core.errors import SumuError
 from core.settings import Settings
 from core.tables import Door, Instance, Level, Organisation, Study
 from pacs_bridge.archive import Archive, ArchiveRefused, NotInArchive
-from pacs_bridge.headers import InstanceFacts, UnusableHeader, facts_of, read_header
+from pacs_bridge.examination.guard import Examiner
+from pacs_bridge.examination.limits import Limits
+from pacs_bridge.examination.poisoned import Poisoned
+from pacs_bridge.headers import InstanceFacts, UnusableHeader, facts_of
 from pacs_bridge.part10 import DatasetDigest, NotPart10, dataset_digest
 from pacs_bridge.quarantine import set_down
 from pacs_bridge.registration import Arrival, Registered, register
@@ -90,11 +93,15 @@ def look(archive: Archive, notice: Notice, settings: Settings) -> Found | Unread
         file = Path(folder) / "instance.dcm"
         try:
             archive.fetch(notice.archive_id, file)
-            facts = facts_of(read_header(file), county_timezone=settings.county.timezone)
+            with Examiner(Limits(**settings.examination.model_dump())) as examiner:
+                (verdict,) = examiner.examine_many([file])
+            if isinstance(verdict, SumuError):
+                raise verdict
+            facts = facts_of(verdict, county_timezone=settings.county.timezone)
             digest: DatasetDigest = dataset_digest(file)
         except NotInArchive:
             return None
-        except (UnusableHeader, NotPart10, ArchiveRefused) as error:
+        except (Poisoned, UnusableHeader, NotPart10, ArchiveRefused) as error:
             return _set_aside(file, notice, error, settings.quarantine)
     return Found(notice=notice, facts=facts, size=digest.size, sha256=digest.sha256)
 

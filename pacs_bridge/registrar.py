@@ -28,6 +28,7 @@ from pacs_bridge.devices import AdmittedDevice, DeviceRegister, UnknownDevice
 from pacs_bridge.examination.examined import Examined
 from pacs_bridge.examination.guard import Examiner
 from pacs_bridge.examination.limits import Limits
+from pacs_bridge.examination.poisoned import Unreadable
 from pacs_bridge.headers import InstanceFacts, facts_of
 from pacs_bridge.quarantine import set_down
 from pacs_bridge.registration import Arrival, Registered, register_many
@@ -38,6 +39,8 @@ log = structlog.get_logger("registrar")
 BATCH = 128
 #: Between two looks into the spool: what comes meanwhile is written together.
 PAUSE_SECONDS = 0.04
+#: What the web process received by STOW-RS has a receiver of this kind in its name.
+STOW_RECEIVER = "stow-"
 
 
 class SameUidOtherBytes(SumuError):
@@ -152,6 +155,9 @@ class Registrar:
         for name, verdict in zip(names, verdicts, strict=True):
             if not (self._spool.new / name).exists():
                 continue
+            if isinstance(verdict, Unreadable):  # the disk's fault, not the file's: it is looked at again
+                log.error("instance_unreadable", file=name, reason=str(verdict.args[0]), remedy=verdict.remedy)
+                continue
             try:
                 entries.append(self._entry(name, verdict))
             except SumuError as error:
@@ -179,7 +185,7 @@ class Registrar:
         looked = self._detective.look(verdict, device)
         facts = facts_of(looked.examined, county_timezone=self._settings.county.timezone)
         arrival = Arrival(
-            door=Door.C_STORE,
+            door=Door.STOW if came.receiver.startswith(STOW_RECEIVER) else Door.C_STORE,
             organisation_id=device.organisation_id,
             received_at=came.received_at,
             size=came.size,

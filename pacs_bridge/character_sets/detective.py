@@ -21,6 +21,7 @@ from pacs_bridge.examination.examined import Examined
 
 log = structlog.get_logger("registrar")
 
+ORIGINAL_ATTRIBUTES = 0x04000561
 #: What a sighting says where nobody can tell; the columns hold at most so many characters.
 UNDECIDED = "undecided"
 _LONGEST_DECLARED, _LONGEST_FOUND = 128, 64
@@ -48,7 +49,9 @@ class Detective:
 
         What people bring has no device, and nothing is remembered of it.
         """
-        if not examined.texts:
+        # What an earlier system kept in (0400,0561) is in the character set of then, and says so; it is history.
+        texts = [text for text in examined.texts if all(tag != ORIGINAL_ATTRIBUTES for tag, _ in text.path)]
+        if not texts:
             return Looked(examined=examined)
         statistics = DeviceStatistics()
         if device is not None:
@@ -59,7 +62,7 @@ class Detective:
                 (*(part for step in text.path for part in step), text.tag), text.vr, text.value,
                 None if text.character_sets == examined.character_sets else "\\".join(text.character_sets),
             )
-            for text in examined.texts
+            for text in texts
         ]  # fmt: skip
         verdict = detect(elements, declared, statistics=statistics)
         if device is not None:
