@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
@@ -66,7 +67,7 @@ def pre_read_report(
 
     ``evidence`` are headers of the instances that were read; patient and study are taken from the first.
     """
-    headers = [_with_empty_elements(header) for header in evidence]
+    headers = [_repeatable(header) for header in evidence]
     kind, content = _ecg_content(pre_read, headers) if pre_read.engine == "ecg" else _image_content(pre_read, headers)
     document: Comprehensive3DSR | EnhancedSR = kind(
         evidence=headers,
@@ -108,10 +109,14 @@ def _image_content(pre_read: PreRead, headers: Sequence[Dataset]) -> tuple[type[
     return Comprehensive3DSR, report[0]
 
 
-def _with_empty_elements(header: Dataset) -> Dataset:
-    """Return a header that has every element of patient and study which a document repeats, empty where a device left it out."""
-    whole = Dataset()
-    whole.update(header)
+def _repeatable(header: Dataset) -> Dataset:
+    """Return a header in UTF-8 with every element of patient and study that a document repeats, empty where it was left out."""
+    whole = deepcopy(header)
+    for element in whole:  # each is read in the device's own character set
+        if element.VR == "PN" and element.VM == 1:
+            element.value = str(element.value)
+    # Chinese statements stand in every document, whatever the device writes in.
+    whole.SpecificCharacterSet = "ISO_IR 192"
     for keyword in _REPEATED:
         if keyword not in whole:
             setattr(whole, keyword, "")

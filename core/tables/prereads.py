@@ -46,7 +46,7 @@ class PreRead(Base):
     models: Mapped[list[Any]] = mapped_column(type_=Base.type_annotation_map[dict[str, Any]], default=list)
     #: What the pages draw beside the images; each engine's module names its keys.
     evidence: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    #: SOP Instance UID of the TID 1500 report in the archive.
+    #: SOP Instance UID of the structured report in the archive.
     sr_sop_instance_uid: Mapped[str | None] = mapped_column(String(64))
 
     study: Mapped[Study] = relationship()
