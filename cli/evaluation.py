@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.heart_lung_figures import evaluate_heart_lung
 from core.errors import SumuError
 
 evaluate = typer.Typer(help="Measure a shipped model on your own recordings.", no_args_is_help=True)
@@ -28,6 +29,9 @@ class NothingToMeasure(SumuError):
 @evaluate.callback()
 def models() -> None:
     """Measure a shipped model on your own recordings."""
+
+
+evaluate.command("heart-lung")(evaluate_heart_lung)
 
 
 @evaluate.command("ecg")

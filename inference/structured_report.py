@@ -143,7 +143,8 @@ def _numbers(pre_read: PreRead, images: dict[str, Dataset]) -> list[Measurements
                 uid=_tracking_uid(pre_read, "numbers"), identifier=f"{pre_read.engine} measurements"
             ),
             source_images=_sources(images, rows[0].sop_instance_uid),
-            algorithm_id=_algorithm(_model(pre_read)),
+            # The last model named is the one that measures.
+            algorithm_id=_algorithm(pre_read.models[-1]),
             measurements=[_number(row) for row in rows],
         )
     ]

@@ -38,7 +38,8 @@ def evaluate(data: Path, run: Path) -> dict[str, Any]:
     check = read_folds(data, (VALIDATION_FOLD,))
     count = len(check.statements)
     panel = load_panel(run, count)
-    each = {name: logits_of(member, check.microvolts) for name, member in panel.members.items()}
+    members = dict(zip(panel.names, panel.members, strict=True))
+    each = {name: logits_of(member, check.microvolts) for name, member in members.items()}
     truth = all_labels(check).astype(np.float64)
     first = np.asarray(np.mean(list(each.values()), axis=0, dtype=np.float64))[:, : truth.shape[1]]
     scores = logits_of(panel, check.microvolts).astype(np.float64)
@@ -53,7 +54,7 @@ def evaluate(data: Path, run: Path) -> dict[str, Any]:
         "members": {
             name: {
                 "macro_auc": float(np.nanmean(auc_by_column(check.labels, one[:, :count]))),
-                "weights": sum(value.numel() for value in panel.members[name].parameters()),
+                "weights": sum(value.numel() for value in members[name].parameters()),
                 **_training(run / f"{name}.pt"),
             }
             for name, one in each.items()

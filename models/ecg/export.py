@@ -49,7 +49,7 @@ def export(data: Path, run: Path, bundle: Path, licence: Path) -> float:
     evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
     check = read_folds(data, (VALIDATION_FOLD,))
     panel = load_panel(run, len(check.statements))
-    if set(panel.members) != set(evaluation["members"]):
+    if set(panel.names) != set(evaluation["members"]):
         raise SystemExit("The run has other members than evaluation.json: run models.ecg.evaluate again.")
     network = Deployed(panel, [evaluation["platt"][code] for code in check.statements]).eval()
     for folder in ("configs", "models", "docs"):
