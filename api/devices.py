@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, Request, Response
+from fastapi import APIRouter, Depends, Form, Path, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sqlalchemy import select
@@ -25,6 +25,9 @@ router = APIRouter(prefix="/devices", include_in_schema=False)
 
 OurHouse = Annotated[House, Depends(house_of)]
 Administrator = Annotated[Person, Depends(require(Permission.ADMINISTER))]
+
+#: A key of a table.
+Key = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 _MIB = 1 << 20
 
@@ -95,7 +98,7 @@ def admit_device(
 
 @router.post("/callers/{caller_id}/admit")
 def admit_caller(
-    house: OurHouse, person: Administrator, caller_id: int, organisation_id: Annotated[int | None, Form()] = None
+    house: OurHouse, person: Administrator, caller_id: Key, organisation_id: Annotated[int | None, Form()] = None
 ) -> Response:
     """Let a refused caller in as it called."""
     with house.database.writing() as session:
@@ -108,7 +111,7 @@ def admit_caller(
 
 
 @router.post("/callers/{caller_id}/forget")
-def forget_caller(house: OurHouse, person: Administrator, caller_id: int) -> Response:
+def forget_caller(house: OurHouse, person: Administrator, caller_id: Key) -> Response:
     """Take a refused caller off the list."""
     with house.database.writing() as session:
         caller, _ = _caller(session, person, caller_id)
@@ -117,13 +120,13 @@ def forget_caller(house: OurHouse, person: Administrator, caller_id: int) -> Res
 
 
 @router.get("/{device_id}")
-def device_page(request: Request, house: OurHouse, person: Administrator, device_id: int) -> Response:
+def device_page(request: Request, house: OurHouse, person: Administrator, device_id: Key) -> Response:
     """Show everything of one device."""
     return _show(request, house, person, device_id)
 
 
 @router.post("/{device_id}")
-def change_device(house: OurHouse, person: Administrator, device_id: int, form: Annotated[DeviceForm, Form()]) -> Response:
+def change_device(house: OurHouse, person: Administrator, device_id: Key, form: Annotated[DeviceForm, Form()]) -> Response:
     """Change what a device is and may do."""
     _ours(person, form.organisation_id)
     return _step(house, person, device_id, lambda session, device: device_admission.change(
@@ -132,7 +135,7 @@ def change_device(house: OurHouse, person: Administrator, device_id: int, form: 
 
 
 @router.post("/{device_id}/rule")
-def set_rule(house: OurHouse, person: Administrator, device_id: int, rule: Annotated[str, Form(max_length=64)] = "") -> Response:
+def set_rule(house: OurHouse, person: Administrator, device_id: Key, rule: Annotated[str, Form(max_length=64)] = "") -> Response:
     """Say what a device's text truly is, or leave it to the detective."""
     return _step(house, person, device_id, lambda session, device: device_admission.change(
         session, device, actor=person.actor, character_set_rule=rule
@@ -141,7 +144,7 @@ def set_rule(house: OurHouse, person: Administrator, device_id: int, rule: Annot
 
 @router.post("/{device_id}/certificate")
 def set_certificate(
-    house: OurHouse, person: Administrator, device_id: int, certificate: Annotated[str, Form(max_length=65536)] = ""
+    house: OurHouse, person: Administrator, device_id: Key, certificate: Annotated[str, Form(max_length=65536)] = ""
 ) -> Response:
     """Register the certificate that a device shows; an empty text takes it away."""
     return _step(house, person, device_id, lambda session, device: device_admission.change(
@@ -150,7 +153,7 @@ def set_certificate(
 
 
 @router.post("/{device_id}/certificate/make")
-def make_certificate(request: Request, house: OurHouse, person: Administrator, device_id: int) -> Response:
+def make_certificate(request: Request, house: OurHouse, person: Administrator, device_id: Key) -> Response:
     """Make a certificate with its key and show both: the answer itself, because the key is kept nowhere."""
     with house.database.writing() as session:
         pem, key = device_admission.make_key(session, _device(session, person, device_id), actor=person.actor)
@@ -158,7 +161,7 @@ def make_certificate(request: Request, house: OurHouse, person: Administrator, d
 
 
 @router.post("/{device_id}/token")
-def issue_token(request: Request, house: OurHouse, person: Administrator, device_id: int) -> Response:
+def issue_token(request: Request, house: OurHouse, person: Administrator, device_id: Key) -> Response:
     """Give a device a new token and show it: the answer itself, because nobody can ever read it again."""
     with house.database.writing() as session:
         token = device_admission.issue_token(session, _device(session, person, device_id), actor=person.actor)
@@ -166,7 +169,7 @@ def issue_token(request: Request, house: OurHouse, person: Administrator, device
 
 
 @router.post("/{device_id}/token/withdraw")
-def withdraw_token(house: OurHouse, person: Administrator, device_id: int) -> Response:
+def withdraw_token(house: OurHouse, person: Administrator, device_id: Key) -> Response:
     """Take the token away."""
     return _step(
         house, person, device_id, lambda session, device: device_admission.withdraw_token(session, device, actor=person.actor)
@@ -174,13 +177,13 @@ def withdraw_token(house: OurHouse, person: Administrator, device_id: int) -> Re
 
 
 @router.post("/{device_id}/dismiss")
-def dismiss_device(house: OurHouse, person: Administrator, device_id: int) -> Response:
+def dismiss_device(house: OurHouse, person: Administrator, device_id: Key) -> Response:
     """Shut a device out."""
     return _step(house, person, device_id, lambda session, device: device_admission.dismiss(session, device, actor=person.actor))
 
 
 @router.post("/{device_id}/admit")
-def admit_again(house: OurHouse, person: Administrator, device_id: int) -> Response:
+def admit_again(house: OurHouse, person: Administrator, device_id: Key) -> Response:
     """Let a device in again."""
     return _step(
         house, person, device_id, lambda session, device: device_admission.let_in_again(session, device, actor=person.actor)

@@ -43,7 +43,9 @@ class WorklistFilter(BaseModel):
     since: date | None = Field(None, description="First day of arrival, county time.")
     until: date | None = Field(None, description="Last day of arrival, county time.")
     search: str | None = Field(
-        None, max_length=64, description="Part of a name (Chinese, pinyin or its initials), a patient identifier or an accession number."
+        None,
+        max_length=64,
+        description="Part of a name (Chinese, pinyin, initials), a patient identifier or an accession number.",
     )
     page: int = Field(1, ge=1, le=10_000, description="Page, from 1.")
 

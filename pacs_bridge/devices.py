@@ -27,10 +27,11 @@ class NotAdmitted(SumuError):
 class UnknownDevice(NotAdmitted):
     """A machine called the node that nobody has admitted."""
 
-    def __init__(self, ae_title: str, address: str) -> None:
+    def __init__(self, ae_title: str, address: str, *, plain: bool = False) -> None:
         super().__init__(
             f"The device '{ae_title}' at {address} is not admitted.",
-            remedy=f"If it is yours, admit it on the page Devices, or: sumu device admit {ae_title} --organisation CODE",
+            remedy=f"If it is yours, admit it on the page Devices, or: sumu device admit {ae_title} --organisation CODE"
+            + (" --plain" if plain else ""),
         )
 
 
@@ -106,7 +107,7 @@ class DeviceRegister:
         """
         device = self.all().get(ae_title)
         if device is None:
-            raise UnknownDevice(ae_title, address)
+            raise UnknownDevice(ae_title, address, plain=certificate_sha256 is None)
         if device.address is not None and device.address != address:
             raise WrongAddress(ae_title, address, device.address)
         if certificate_sha256 is None:

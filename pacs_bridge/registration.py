@@ -14,7 +14,7 @@ from core.lifecycles.custody import CustodyState
 from core.lifecycles.study import STUDY, StudyEvent
 from core.tables import Door, Instance, Patient, Study
 from pacs_bridge.headers import InstanceFacts
-from pacs_bridge.orders.fulfilment import fulfil
+from pacs_bridge.orders.fulfilment import RequestedStudies
 from pacs_bridge.patient_names import search_words
 
 
@@ -56,7 +56,7 @@ def register(session: Session, facts: InstanceFacts, arrival: Arrival) -> tuple[
 
 def register_many(session: Session, arrivals: Sequence[tuple[InstanceFacts, Arrival]]) -> list[tuple[Registered, Instance]]:
     """Write the rows of many arrivals, in a handful of statements, and return what became of each."""
-    books = _Books(session, [facts for facts, _ in arrivals])
+    books = _Books(session, arrivals)
     outcomes = [books.enter(facts, arrival) for facts, arrival in arrivals]
     session.flush()
     return outcomes
@@ -65,10 +65,10 @@ def register_many(session: Session, arrivals: Sequence[tuple[InstanceFacts, Arri
 class _Books:
     """The rows that some arrivals touch, read once."""
 
-    def __init__(self, session: Session, facts: Sequence[InstanceFacts]) -> None:
+    def __init__(self, session: Session, arrivals: Sequence[tuple[InstanceFacts, Arrival]]) -> None:
         self._session = session
-        uids = {fact.sop_instance_uid for fact in facts}
-        studies = {fact.study_instance_uid for fact in facts}
+        uids = {facts.sop_instance_uid for facts, _ in arrivals}
+        studies = {facts.study_instance_uid for facts, _ in arrivals}
         self._instances = {
             row.sop_instance_uid: row for row in session.scalars(select(Instance).where(Instance.sop_instance_uid.in_(uids)))
         }
@@ -76,6 +76,13 @@ class _Books:
             row.study_instance_uid: row for row in session.scalars(select(Study).where(Study.study_instance_uid.in_(studies)))
         }
         self._patients: dict[tuple[int, str], Patient] = {}
+        new = [(facts, arrival) for facts, arrival in arrivals if facts.study_instance_uid not in self._studies]
+        self._requested = RequestedStudies(
+            session,
+            studies={facts.study_instance_uid for facts, _ in new},
+            accession_numbers={facts.accession_number for facts, _ in new if facts.accession_number},
+            organisations={arrival.organisation_id for _, arrival in new},
+        )
 
     def enter(self, facts: InstanceFacts, arrival: Arrival) -> tuple[Registered, Instance]:
         """Write one arrival."""
@@ -141,7 +148,7 @@ class _Books:
         )
         study.rank_as(facts.urgency)
         self._session.add(study)
-        fulfil(self._session, study, device_id=arrival.device_id)
+        self._requested.fulfil(study, device_id=arrival.device_id)
         self._studies[facts.study_instance_uid] = study
         return study
 
