@@ -42,7 +42,7 @@ OUTCOMES = {
     Outcome.NEW: N_("taken in"),
     Outcome.REPEAT: N_("was here already"),
     Outcome.PASSED_OVER: N_("passed over"),
-    Outcome.REFUSED: N_("refused"),
+    Outcome.REFUSED: N_("not taken"),
 }
 
 
