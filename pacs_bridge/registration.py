@@ -16,6 +16,7 @@ from core.tables import Door, Instance, Patient, Study
 from pacs_bridge.headers import InstanceFacts
 from pacs_bridge.orders.fulfilment import RequestedStudies
 from pacs_bridge.patient_names import search_words
+from pacs_bridge.services.performed_steps import expected_instances
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +142,7 @@ class _Books:
             age_years=facts.age_years,
             requested_urgency=facts.urgency,
             instance_count=0,
+            expected_instances=expected_instances(self._session, facts.study_instance_uid),
             state=STUDY.start,
             revision=0,
             first_received_at=arrival.received_at,

@@ -59,6 +59,7 @@ class Tag:
     AFFECTED_SOP_INSTANCE = 0x00001000
     REQUESTED_SOP_INSTANCE = 0x00001001
     EVENT_TYPE = 0x00001002
+    ATTRIBUTE_LIST = 0x00001005
     ACTION_TYPE = 0x00001008
     REMAINING, COMPLETED, FAILED, WARNED = 0x00001020, 0x00001021, 0x00001022, 0x00001023
     MOVE_ORIGINATOR = 0x00001030
@@ -70,7 +71,7 @@ NO_DATA_SET, DATA_SET = 0x0101, 0x0001
 
 
 class CommandSet(dict[int, Value]):
-    """Elements of one command by tag. UIDs and text are ``str``, all else ``int``."""
+    """Elements of one command by tag. UIDs and text are ``str``, lists of tags hexadecimal, all else ``int``."""
 
     @property
     def field(self) -> int:
@@ -94,6 +95,13 @@ class CommandSet(dict[int, Value]):
         if not isinstance(value, int):
             raise MalformedCommand(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is missing")
         return value
+
+    @property
+    def attributes(self) -> frozenset[int]:
+        """Attribute Identifier List (0000,1005): the tags that an N-GET asks for; empty where it asks for all."""
+        encoded = bytes.fromhex(self.text(Tag.ATTRIBUTE_LIST))
+        pairs = struct.iter_unpack("<HH", encoded[: len(encoded) // 4 * 4])
+        return frozenset(group << 16 | element for group, element in pairs)
 
     def text(self, tag: int) -> str:
         """Return a UID or text, empty where it is missing."""
@@ -122,6 +130,8 @@ def decode(encoded: bytes) -> CommandSet:
             if length != 2:
                 raise MalformedCommand(f"(0000,{element:04X}) has {length} bytes instead of 2")
             command[element] = int.from_bytes(value, "little")
+        elif element == Tag.ATTRIBUTE_LIST:
+            command[element] = value.hex()
         elif element in _UIDS or element in _TEXTS:
             command[element] = value.decode("ascii", "replace").strip("\0 ")
     return command

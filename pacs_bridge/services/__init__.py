@@ -1,0 +1,1 @@
+"""What the node answers beside C-STORE: search, fetch, worklist, performed steps, storage commitment."""
