@@ -11,9 +11,9 @@ from fastapi.staticfiles import StaticFiles
 from api import error_pages
 from api.house import open_house
 from api.pages import STATIC
-from api.routers import ROUTERS
+from api.routers import EDGE_ROUTERS, ROUTERS
 from api.security_headers import SecurityHeaders
-from core.settings import Settings
+from core.settings import ServiceRole, Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -37,6 +37,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     error_pages.install(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for router in ROUTERS:
+    for router in EDGE_ROUTERS if settings.role is ServiceRole.EDGE else ROUTERS:
         app.include_router(router)
     return app

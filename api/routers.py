@@ -10,6 +10,7 @@ from api import (
     dicomweb,
     documentation,
     ecg,
+    edge_page,
     fhir_orders,
     fhir_results,
     film,
@@ -21,6 +22,7 @@ from api import (
     report_desk,
     signing_in,
     slides,
+    stow,
     viewer,
     worklist,
 )
@@ -36,6 +38,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     fhir_orders.router,
     documentation.router,
     dicomweb.router,
+    stow.router,
     film.router,
     film_desk.router,
     viewer.router,
@@ -44,4 +47,12 @@ ROUTERS: tuple[APIRouter, ...] = (
     import_page.router,
     archive_notices.router,
     health.router,
+)
+
+#: Of a township's edge node, which has neither archive nor worklist.
+EDGE_ROUTERS: tuple[APIRouter, ...] = (
+    signing_in.router,
+    edge_page.router,
+    devices.router,
+    documentation.router,
 )

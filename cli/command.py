@@ -20,7 +20,7 @@ from cli.supervision import environment, supervisor_command, write_configuration
 from core.database import Database
 from core.errors import SumuError
 from core.migrations import upgrade
-from core.settings import Settings
+from core.settings import ServiceRole, Settings
 
 app = typer.Typer(
     name="sumu",
@@ -44,9 +44,19 @@ def settings_with(data: Path | None) -> Settings:
 
 
 @app.command()
-def up(data: DataOption = None) -> None:
+def up(
+    data: DataOption = None,
+    role: Annotated[
+        ServiceRole | None,
+        typer.Option(
+            help="`county`: the whole service. `edge`: a township's node that forwards to it. Default: the setting `role`."
+        ),
+    ] = None,
+) -> None:
     """Start the service and keep it running until Ctrl-C."""
     settings = settings_with(data)
+    if role is not None:
+        settings = settings.model_copy(update={"role": role})
     settings.data.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_address)
     upgrade(database)

@@ -28,10 +28,12 @@ class ProcessKind(StrEnum):
     REGISTRAR = "registrar"
     WORKER = "worker"
     WEB = "web"
+    #: Of an edge alone: it brings what the node acknowledged to the county.
+    FORWARDER = "forwarder"
 
 
 #: Receiving comes first: what can wait behind an acknowledgement gives way where processors are few (nice(2)).
-_GIVES_WAY = {ProcessKind.REGISTRAR: 5, ProcessKind.WORKER: 10, ProcessKind.ARCHIVE: 5}
+_GIVES_WAY = {ProcessKind.REGISTRAR: 5, ProcessKind.WORKER: 10, ProcessKind.ARCHIVE: 5, ProcessKind.FORWARDER: 5}
 
 
 def run(kind: ProcessKind, settings: Settings, *, name: str) -> None:
@@ -63,6 +65,12 @@ def _registrar(settings: Settings, _: str) -> None:
     run_registrar(settings)
 
 
+def _forwarder(settings: Settings, _: str) -> None:
+    from pacs_bridge.edge.forwarding import run_forwarder
+
+    run_forwarder(settings)
+
+
 def _web(settings: Settings, _: str) -> None:
     import uvicorn
 
@@ -80,7 +88,7 @@ def _web(settings: Settings, _: str) -> None:
 
 
 def _worker(settings: Settings, name: str) -> None:
-    """Deliver, settle, pre-read, and take in what was dropped."""
+    """Deliver, settle, pre-read, report about commitment, and take in what was dropped."""
     from dbos import DBOS
 
     from inference.dispatch import enqueue_waiting, open_pre_reads
@@ -91,6 +99,7 @@ def _worker(settings: Settings, name: str) -> None:
     from pacs_bridge.credentials import archive_credentials
     from pacs_bridge.delivery import Courier
     from pacs_bridge.drop_folder import DropFolder
+    from pacs_bridge.services.commitment_reports import report_due
 
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -110,9 +119,13 @@ def _worker(settings: Settings, name: str) -> None:
             opened = open_pre_reads(session, engines)
         return len(settled) + len(opened) + enqueue_waiting(database, reader.enqueue)
 
+    def report() -> int:
+        return report_due(database, settings)
+
     rounds = [
         threading.Thread(target=_repeat, args=(courier.round, 0.03, stopping), name="deliver"),
         threading.Thread(target=_repeat, args=(settle, 0.3, stopping), name="settle"),
+        threading.Thread(target=_repeat, args=(report, 1, stopping), name="report"),
         threading.Thread(target=_repeat, args=(DropFolder(settings, database).round, 1, stopping), name="drop"),
     ]
     for thread in rounds:
@@ -146,4 +159,5 @@ _RUN: dict[ProcessKind, Callable[[Settings, str], None]] = {
     ProcessKind.REGISTRAR: _registrar,
     ProcessKind.WORKER: _worker,
     ProcessKind.WEB: _web,
+    ProcessKind.FORWARDER: _forwarder,
 }

@@ -12,12 +12,14 @@ from xmlrpc.client import ServerProxy
 from supervisor.xmlrpc import SupervisorTransport
 
 from cli.processes import ProcessKind
-from core.settings import Settings
+from core.settings import ServiceRole, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
 #: In the order in which they start; they stop in the reverse one.
 DEFAULT_PROCESSES = (ProcessKind.ARCHIVE, ProcessKind.NODE, ProcessKind.REGISTRAR, ProcessKind.WORKER, ProcessKind.WEB)
+#: Of a township's edge node: no archive, no pre-reads.
+EDGE_PROCESSES = (ProcessKind.NODE, ProcessKind.REGISTRAR, ProcessKind.FORWARDER, ProcessKind.WEB)
 
 _HEAD = """\
 ; Written by `sumu up` at every start.
@@ -59,8 +61,10 @@ redirect_stderr = true
 """
 
 
-def write_configuration(settings: Settings, kinds: Iterable[ProcessKind] = DEFAULT_PROCESSES) -> Path:
-    """Write the supervisor's configuration into the data folder and return it."""
+def write_configuration(settings: Settings, kinds: Iterable[ProcessKind] | None = None) -> Path:
+    """Write the supervisor's configuration into the data folder and return it; without ``kinds``, for what the role needs."""
+    if kinds is None:
+        kinds = EDGE_PROCESSES if settings.role is ServiceRole.EDGE else DEFAULT_PROCESSES
     run, logs = (settings.data / "run").resolve(), (settings.data / "logs").resolve()
     for folder in (run, logs):
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,6 +92,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "SUMU_DATA": str(settings.data.resolve()),
         "SUMU_DATABASE_URL": settings.database_url,
         "SUMU_MACHINE": settings.machine,
+        "SUMU_ROLE": settings.role,
         "SUMU_NODE__HOST": settings.node.host,
         "SUMU_NODE__PORT": str(settings.node.port),
         "SUMU_ARCHIVE__PORT": str(settings.archive.port),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -169,6 +170,14 @@ class FilmSettings(_Section):
     visit_minutes: float = Field(30, gt=0, description="After a right second check the film stays open for so long.")
 
 
+class ServiceRole(StrEnum):
+    """What a machine is in the county's service."""
+
+    COUNTY = "county"
+    #: A township's node that forwards to its county: no archive, no pre-reads.
+    EDGE = "edge"
+
+
 class EdgeSettings(_Section):
     """A township's edge node: what it acknowledged goes to the county over one HTTPS connection."""
 
@@ -209,6 +218,10 @@ class Settings(BaseSettings):
     )
     machine: str = Field(
         default_factory=socket.gethostname, description="Name of this machine among several; the default is its host name."
+    )
+    role: ServiceRole = Field(
+        ServiceRole.COUNTY,
+        description="What this machine is: `county` for the whole service, `edge` for a township's node that forwards to it.",
     )
     viewer: Path = Field(Path(), description="Folder of the unpacked OHIF viewer (`dist`); the launcher sets it.")
     county: CountySettings = CountySettings()
