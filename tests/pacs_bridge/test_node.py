@@ -212,7 +212,7 @@ def test_a_study_settles_when_its_association_has_ended_and_it_was_quiet(
 ) -> None:
     completeness = CompletenessSettings(quiet_seconds_by_modality={"CT": quiet})
     assert storescu(node.settings, *ct_study(2)).returncode == 0
-    wait_until(lambda: _outcomes(database)[-1:] == ["released"])
+    wait_until(lambda: count(database, Instance) == 2 and _outcomes(database)[-1:] == ["released"])
     with database.writing() as session:
         assert settle_due(session, completeness) == []  # not before the archive holds it
     delivering = courier(node.settings, database, running_archive)
