@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 import uuid
+from typing import Any
 
 import orthanc
 
@@ -112,7 +113,7 @@ def digest(instance: str) -> tuple[int, str] | None:
         return None
 
 
-def answer_digests(output: object, uri: str, **request: object) -> None:
+def answer_digests(output: Any, uri: str, **request: Any) -> None:
     """Answer ``POST /sumu/digests``: a list of instances in, a list of sizes and hashes out, all of them durable."""
     digests = [digest(str(instance)) for instance in json.loads(request["body"])]
     # Orthanc commits to its SQLite index without waiting for the disk; a power cut must not forget what was compared.
