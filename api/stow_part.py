@@ -181,14 +181,16 @@ def _identity(head: bytes) -> Identity:
         if element in (0x0002, 0x0003, 0x0010):
             found[element] = head[place : place + length].rstrip(b"\0 ").decode("ascii", "replace")
         place += length
-    if not _is_uid(found.get(0x0010, "")):
+    if not found.get(0x0010):
         raise NotAnInstance("its meta information names no transfer syntax")
-    # As after C-STORE, the data set decides what it is; a sender that names it wrongly is none to lose.
-    named = {element: uid if _is_uid(uid) else "" for element, uid in found.items()}
+    for uid in found.values():
+        if not _is_uid(uid):
+            raise NotAnInstance(f"its meta information holds '{uid[:64]}', which is no UID")
+    # Where class or instance is left out the data set tells, as after C-STORE.
     return Identity(
-        sop_class_uid=named.get(0x0002, ""), sop_instance_uid=named.get(0x0003, ""), transfer_syntax_uid=named[0x0010]
+        sop_class_uid=found.get(0x0002, ""), sop_instance_uid=found.get(0x0003, ""), transfer_syntax_uid=found[0x0010]
     )
 
 
 def _is_uid(text: str) -> bool:
-    return 0 < len(text) <= 64 and not set(text) - set("0123456789.")
+    return len(text) <= 64 and not set(text) - set("0123456789.")

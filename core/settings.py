@@ -75,7 +75,7 @@ class DeliverySettings(_Section):
 
     first_retry_seconds: float = Field(1, gt=0, description="Wait after the first failed delivery; it doubles each time.")
     longest_retry_seconds: float = Field(120, gt=0, description="Longest wait between two tries. Tries never end.")
-    parallel: int = Field(4, ge=1, description="Instances delivered at once.")
+    parallel: int = Field(8, ge=1, description="Instances delivered at once.")
 
 
 class ExaminationSettings(_Section):

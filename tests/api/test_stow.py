@@ -312,9 +312,10 @@ def test_a_body_that_ends_early_keeps_what_came_whole(client: TestClient, settin
         bytes(200),
         bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00\xff\xff\xff\xff" + bytes(100),
         bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00\x08\x00\x00\x00" + b"\x08\x00\x18\x00UI\x00\x00" + b"data",
+        bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00\x0e\x00\x00\x00" + b"\x02\x00\x10\x00UI\x06\x00../etc" + b"data",
         bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00\x0c\x00\x00\x00" + b"\x02\x00\x10\x00UI\xff\xff1.2.3",
     ],
-    ids=["empty", "short", "zeros", "huge meta", "no meta", "meta beyond its end"],
+    ids=["empty", "short", "zeros", "huge meta", "no meta", "no UID", "meta beyond its end"],
 )
 def test_a_part_that_is_no_instance_stops_nothing_else(client: TestClient, settings: Settings, broken: bytes) -> None:
     good = part10(ct())

@@ -6,12 +6,15 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 from sqlalchemy import select
@@ -41,7 +44,7 @@ class CountySite:
 
     settings: Settings
     database: Database
-    server: uvicorn.Server
+    app: FastAPI
 
     def spooled(self) -> list[SpoolName]:
         """Return what lies in its spool, in the order of its coming."""
@@ -146,15 +149,22 @@ def county_site(tmp_path: Path) -> Iterator[CountySite]:
             )
         )  # fmt: skip
     app = create_app(settings)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=settings.web.port, log_level="warning"))
+    with serving(app, settings.web.port):
+        yield CountySite(settings=settings, database=database, app=app)
+    database.close()
+
+
+@contextmanager
+def serving(app: FastAPI, port: int, **tls: Any) -> Iterator[None]:
+    """Serve an application on loopback while the block lasts."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", **tls))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    yield CountySite(settings=settings, database=database, server=server)
+    yield
     server.should_exit = True
     thread.join()
-    database.close()
 
 
 @pytest.fixture
