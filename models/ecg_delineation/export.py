@@ -37,7 +37,7 @@ CHECKPOINT = Path(openecg.__file__).parent / "models" / "codec_v6.pt"
 SOURCE = {
     "name": "openecg codec v6 (Apache-2.0), trained by its authors on LUDB, QTDB, ISP, MIT-BIH, VitalDB and lydus",
     "licence": "Apache-2.0",
-    "url": "https://pypi.org/project/openecg/",
+    "url": "https://github.com/vitaldb/openecg",
 }
 #: Largest difference allowed in a logit.
 TOLERANCE = 1e-3
