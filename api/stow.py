@@ -32,7 +32,8 @@ from core.clock import now
 from core.errors import SumuError
 from pacs_bridge.edge import words
 from pacs_bridge.edge.prediction import NAME, restored
-from pacs_bridge.receiving import TooLarge, TooMany
+from pacs_bridge.rates import TooMany
+from pacs_bridge.receiving import TooLarge
 from pacs_bridge.spool import SpoolFull
 
 log = structlog.get_logger("stow")

@@ -27,8 +27,7 @@ from pacs_bridge.edge import words
 from pacs_bridge.edge.prediction import Bands, restore
 from pacs_bridge.examination.guard import Examiner
 from pacs_bridge.examination.limits import Limits
-from pacs_bridge.rates import Rates
-from pacs_bridge.receiving import TooMany
+from pacs_bridge.rates import Rates, TooMany
 from pacs_bridge.registrar import STOW_RECEIVER
 from pacs_bridge.spool import ArrivingFile, Spool, SpoolFull
 

@@ -19,7 +19,7 @@ from core.database import Database
 from core.errors import SumuError
 from core.lifecycles.custody import CustodyState
 from core.migrations import upgrade
-from core.settings import Settings
+from core.settings import ServiceRole, Settings
 from core.tables import Instance, Quarantined
 from models.bundle import BUNDLES, read_bundle
 from pacs_bridge.archive import Archive
@@ -71,6 +71,8 @@ def examine(settings: Settings) -> Iterator[Check]:
         ("books", _books),
         ("web", _web),
     ]
+    if settings.role is ServiceRole.EDGE:  # it keeps no images and reads none
+        looks = [look for look in looks if look[0] not in ("orthanc", "viewer", "models", "archive")]
     for part, look in looks:
         try:
             yield look(settings)

@@ -6,8 +6,18 @@ import threading
 import time
 from collections import deque
 
+from core.errors import SumuError
 from pacs_bridge.devices import AdmittedDevice
-from pacs_bridge.receiving import TooMany
+
+
+class TooMany(SumuError):
+    """A device sends faster than it may."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The device has sent its {limit} instances of this minute.",
+            remedy="It sends the others later; if it needs more: sumu device admit AE --per-minute",
+        )
 
 
 class Rates:
@@ -18,7 +28,7 @@ class Rates:
         self._lock = threading.Lock()
 
     def check(self, device: AdmittedDevice) -> None:
-        """Count one instance, or raise :class:`pacs_bridge.receiving.TooMany`."""
+        """Count one instance, or raise :class:`TooMany`."""
         if device.max_instances_per_minute is None:
             return
         moment = time.monotonic()

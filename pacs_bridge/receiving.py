@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
 from collections.abc import Iterator
 
 import structlog
@@ -13,8 +10,8 @@ from pynetdicom import AllStoragePresentationContexts
 
 from core.errors import SumuError
 from core.settings import Settings
-from pacs_bridge.devices import AdmittedDevice
 from pacs_bridge.part10 import file_head
+from pacs_bridge.rates import Rates, TooMany
 from pacs_bridge.spool import Spool, SpoolFull
 from pacs_bridge.upper_layer.association import SUCCESS, Answer, Message
 from pacs_bridge.upper_layer.command_set import Tag
@@ -46,23 +43,12 @@ class TooLarge(SumuError):
         )
 
 
-class TooMany(SumuError):
-    """A device sends faster than it may."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"The device has sent its {limit} instances of this minute.",
-            remedy="It sends the others later; if it needs more: sumu device admit AE --per-minute",
-        )
-
-
 class Receiver:
     """Takes instances into the spool."""
 
     def __init__(self, settings: Settings, spool: Spool) -> None:
         self._limit, self._spool = settings.node.max_instance_bytes, spool
-        self._rates: dict[int, deque[float]] = {}
-        self._lock = threading.Lock()
+        self._rates = Rates()
 
     def __call__(self, message: Message) -> Iterator[Answer]:
         """Receive one instance and answer with its status."""
@@ -72,7 +58,7 @@ class Receiver:
             return
         pieces = association.data_set_pieces(context)
         try:
-            self._check_rate(device)
+            self._rates.check(device)
             self._spool.check_space()
             sop_class = message.command.text(Tag.AFFECTED_SOP_CLASS) or context.abstract_syntax
             head = file_head(sop_class, message.command.text(Tag.AFFECTED_SOP_INSTANCE), context.transfer_syntax, device.ae_title)
@@ -100,15 +86,3 @@ class Receiver:
         for _ in pieces:  # what is still on the line, so that the association can go on
             pass
         yield Answer(status=OUT_OF_RESOURCES, elements={Tag.ERROR_COMMENT: comment})
-
-    def _check_rate(self, device: AdmittedDevice) -> None:
-        if device.max_instances_per_minute is None:
-            return
-        moment = time.monotonic()
-        with self._lock:
-            recent = self._rates.setdefault(device.id, deque())
-            while recent and recent[0] < moment - 60:
-                recent.popleft()
-            if len(recent) >= device.max_instances_per_minute:
-                raise TooMany(device.max_instances_per_minute)
-            recent.append(moment)

@@ -14,13 +14,15 @@ from pydicom.uid import generate_uid
 from sqlalchemy import select
 
 from api.app import create_app
+from api.edge_queue import waiting as waiting_now
+from core.access import person_of
 from core.clock import now
 from core.database import Database
 from core.settings import EdgeSettings, ServiceRole, Settings
-from core.tables import Door, Instance, Quarantined, Study, Urgency
+from core.tables import Door, Instance, Quarantined, Role, Study, Urgency, User
 from pacs_bridge.edge.county import LineDown
 from pacs_bridge.edge.line_state import LineFile, LineState
-from tests.api.conftest import Browser, add_study
+from tests.api.conftest import Browser, add_person, add_study
 from tests.api.test_film_in_browser import CHROMIUM, browser
 from tests.conftest import County
 
@@ -81,6 +83,18 @@ def test_names_and_reasons_are_for_who_is_signed_in(app: FastAPI, waiting: None,
     page = operator.get("/edge").text
     assert "赵急诊" in page
     assert "Nested too deeply." in page
+
+
+def test_names_are_for_their_own_organisation(waiting: None, database: Database, county: County, edge_settings: Settings) -> None:
+    add_person(database, county.other_township, "elsewhere", Role.OPERATOR)
+    with database.reading() as session:
+        people = {user.username: person_of(session, user) for user in session.scalars(select(User))}
+        seen = {
+            name: {study.patient for study in waiting_now(session, edge_settings.machine, person).studies}
+            for name, person in {"nobody": None, **people}.items()
+        }
+    assert seen["nobody"] == seen["elsewhere"] == {""}
+    assert seen["operator"] == seen["doctor"] == {"赵急诊", "钱普通"}
 
 
 def test_a_forwarder_that_does_not_run_is_told(app: FastAPI, edge_settings: Settings) -> None:
