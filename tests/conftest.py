@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pwd
 import random
@@ -36,16 +37,25 @@ PASSWORD = "correct horse battery"
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, below those that the kernel gives to outgoing connections meanwhile."""
+    """Return a port that nobody listens on and that no other test of this run was given of late.
+
+    They lie below those that the kernel gives to outgoing connections meanwhile.
+    """
     while True:
-        port = _ports.randrange(15000, 32000)
+        port = next(_ports)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
 
 
-#: Each test process draws its own ports.
-_ports = random.SystemRandom()
+def _own_ports() -> Iterator[int]:
+    """Each process of a run has a thousand ports of its own, and goes round them."""
+    first = 15000 + 1000 * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 16)
+    start = random.SystemRandom().randrange(1000)
+    return itertools.cycle(first + (start + step) % 1000 for step in range(1000))
+
+
+_ports = _own_ports()
 
 
 def settings_in(folder: Path) -> Settings:
