@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from core.audit import record
@@ -17,6 +17,14 @@ from core.tables import Association, Door, Instance, Study
 
 #: Instances from further in the future were dated by a clock that has been set back since.
 CLOCK_JUMP = timedelta(minutes=10)
+#: Custody states of an instance that the archive does not hold for certain yet.
+_ON_THE_WAY = (CustodyState.RECEIVED, CustodyState.DELIVERED)
+#: Arriving studies with nothing on the way: the first one that is rules a study out, however many it has.
+_QUIET = select(Study).where(
+    Study.state == StudyState.ARRIVING,
+    Study.instance_count > 0,
+    ~exists().where(Instance.study_id == Study.id, Instance.door != Door.OURS, Instance.state.in_(_ON_THE_WAY)),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +72,8 @@ def may_settle(evidence: Evidence, settings: CompletenessSettings, moment: datet
 def settle_due(session: Session, settings: CompletenessSettings) -> list[Study]:
     """Settle every arriving study whose evidence allows it, and return them."""
     settled = []
-    for study in session.scalars(select(Study).where(Study.state == StudyState.ARRIVING)):
-        if study.instance_count and may_settle(evidence_of(session, study), settings, now()):
+    for study in session.scalars(_QUIET):
+        if may_settle(evidence_of(session, study), settings, now()):
             study.state = STUDY.next(study.state, StudyEvent.SETTLE)
             study.settled_at = now()
             study.revision += 1
@@ -83,7 +91,7 @@ def settle_due(session: Session, settings: CompletenessSettings) -> list[Study]:
 def evidence_of(session: Session, study: Study) -> Evidence:
     """Collect what the rows say about a study."""
     of_study = (Instance.study_id == study.id, Instance.door != Door.OURS)
-    undelivered = select(func.count()).where(*of_study, Instance.state.in_((CustodyState.RECEIVED, CustodyState.DELIVERED)))
+    undelivered = select(func.count()).where(*of_study, Instance.state.in_(_ON_THE_WAY))
     bringing = select(Instance.association_id).where(*of_study).distinct()
     open_associations = (
         select(func.count()).select_from(Association).where(Association.id.in_(bringing), Association.ended_at.is_(None))

@@ -33,7 +33,7 @@ log = structlog.get_logger("delivery")
 #: Instances under way at once, most of them waiting for a hand.
 UNDER_WAY = 96
 #: How long a round waits for its hands before it writes down what they have done.
-ROUND_SECONDS = 0.03
+ROUND_SECONDS = 0.06
 #: While there is always something to deliver, comparing still gets its turn.
 COMPARE_EVERY_SECONDS = 3.0
 #: Deaths of the archive after which an instance is not tried again.
