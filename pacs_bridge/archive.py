@@ -5,7 +5,8 @@ Everything goes over loopback with the generated credentials. Nothing outside th
 
 from __future__ import annotations
 
-import os
+import http.client
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import httpx
-import urllib3
-from urllib3.exceptions import HTTPError, NewConnectionError
 
 from core.errors import SumuError
+from pacs_bridge.archive_store import NotConnected, StoreConnections
 from pacs_bridge.credentials import Credentials
 from pacs_bridge.part10 import DatasetDigest
 
@@ -68,11 +68,7 @@ class Archive:
 
     def __init__(self, address: str, credentials: Credentials, *, timeout_seconds: float = 60) -> None:
         self.address = address
-        # Storing is the one request that is made hundreds of times a second; urllib3 costs less than httpx there.
-        self._store = urllib3.connection_from_url(
-            address, maxsize=32, blocksize=1 << 20, timeout=timeout_seconds, retries=False,
-            headers=urllib3.make_headers(basic_auth=f"{credentials.username}:{credentials.password}"),
-        )  # fmt: skip
+        self._store = StoreConnections(address, credentials, timeout_seconds=timeout_seconds)
         self._http = httpx.Client(
             base_url=address,
             auth=(credentials.username, credentials.password),
@@ -110,23 +106,19 @@ class Archive:
         ArchiveUnreachable, ArchiveRefused
             If it is away, or says no.
         """
-        # With its length said beforehand Orthanc takes the body in one go; chunked encoding halves the rate.
-        size = part10.seek(0, os.SEEK_END)
-        part10.seek(0)
-        headers = {**self._store.headers, "Content-Type": "application/dicom", "Content-Length": str(size)}
         try:
-            answer = self._store.urlopen("POST", "/instances", body=part10, headers=headers)
-        except NewConnectionError as error:
+            status, said = self._store.post(part10)
+        except NotConnected as error:
             raise ArchiveUnreachable(self.address, error) from error
-        except HTTPError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise (ArchiveUnreachable if self.answers() else ArchiveDied)(self.address, error) from error
-        if answer.status == 404:  # Orthanc's word for a file whose identifiers it cannot find
+        if status == 404:  # Orthanc's word for a file whose identifiers it cannot find
             raise ArchiveRefused(400, "no DICOM identifiers in the file")
-        if answer.status > 500:
-            raise ArchiveUnreachable(self.address, RuntimeError(f"status {answer.status}"))
-        if answer.status >= 400:
-            raise ArchiveRefused(answer.status, answer.data.decode(errors="replace"))
-        return str(answer.json()["ID"])
+        if status > 500:
+            raise ArchiveUnreachable(self.address, RuntimeError(f"status {status}"))
+        if status >= 400:
+            raise ArchiveRefused(status, said.decode(errors="replace"))
+        return str(json.loads(said)["ID"])
 
     def answers(self) -> bool:
         """Return whether it is there."""
