@@ -11,10 +11,9 @@ import fcntl
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from datetime import timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session, load_only
 
 from core.clock import now
@@ -24,6 +23,7 @@ from core.lifecycles.custody import CUSTODY, CustodyEvent, CustodyState
 from core.settings import Settings
 from core.tables import Device, Instance, Study
 from pacs_bridge.archive import Archive, ArchiveDied, ArchiveRefused, ArchiveUnreachable, NotInArchive
+from pacs_bridge.custody_queue import CustodyQueue
 from pacs_bridge.preparation import SUFFIX, Preparer, needs_preparation
 from pacs_bridge.quarantine import set_down
 from pacs_bridge.spool import Spool
@@ -102,7 +102,7 @@ class Courier:
 
     def __init__(self, settings: Settings, database: Database, archive: Archive) -> None:
         self._settings, self._database, self._archive = settings, database, archive
-        self._spool = Spool(settings.spool, receiver="courier")
+        self._spool, self._queue = Spool(settings.spool, receiver="courier"), CustodyQueue(settings)
         self._preparer = Preparer(database)
         self._hands = ThreadPoolExecutor(settings.delivery.parallel, thread_name_prefix="courier")
         self._under_way: dict[Future[Result], Errand] = {}
@@ -153,10 +153,8 @@ class Courier:
             .options(load_only(*_FOR_DELIVERY))
             .join(Study)
             .where(
-                Instance.state == CustodyState.RECEIVED,
-                self._is_due(),
-                Instance.machine == self._settings.machine,
-                Instance.spool_name.is_not(None),
+                *self._queue.waiting(CustodyState.RECEIVED),
+                self._queue.due(),
                 Instance.id.not_in([errand.instance.id for errand in self._under_way.values()]),
                 *criteria,
             )
@@ -165,11 +163,6 @@ class Courier:
         )
         with self._database.reading() as session:
             return [Errand(instance=instance, spool_name=instance.spool_name or "") for instance in session.scalars(query)]
-
-    def _is_due(self) -> ColumnElement[bool]:
-        """No try is ever put off longer than the settings say: one that is was written by a clock that ran ahead."""
-        longest = timedelta(seconds=self._settings.delivery.longest_retry_seconds)
-        return or_(Instance.next_try_at <= now(), Instance.next_try_at > now() + longest)
 
     def _deliver(self, errand: Errand) -> Result:
         path, prepared = self._spool.path(errand.spool_name), None
@@ -255,12 +248,7 @@ class Courier:
             query = (
                 select(Instance)
                 .options(load_only(*_FOR_COMPARISON))
-                .where(
-                    Instance.state == CustodyState.DELIVERED,
-                    self._is_due(),
-                    Instance.machine == self._settings.machine,
-                    Instance.spool_name.is_not(None),
-                )
+                .where(*self._queue.waiting(CustodyState.DELIVERED), self._queue.due())
                 .order_by(Instance.received_at)
                 .limit(UNDER_WAY)
             )
@@ -326,17 +314,13 @@ class Courier:
             return
         instance.tries += 1
         instance.last_error = str(error)
-        instance.next_try_at = now() + self._wait(instance.tries)
+        instance.next_try_at = now() + self._queue.wait(instance.tries)
         if instance.state is CustodyState.QUARANTINED and isinstance(error, SumuError):
             self._quarantine(session, instance, error)
         else:
             log.warning(
                 "delivery_will_be_tried_again", instance=instance.sop_instance_uid, tries=instance.tries, error=str(error)
             )
-
-    def _wait(self, tries: int) -> timedelta:
-        delivery = self._settings.delivery
-        return timedelta(seconds=min(delivery.first_retry_seconds * 2 ** min(tries - 1, 30), delivery.longest_retry_seconds))
 
     def _quarantine(self, session: Session, instance: Instance, error: SumuError) -> None:
         device = session.get(Device, instance.device_id) if instance.device_id else None

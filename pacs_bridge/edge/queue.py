@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import Session
 
 from core.clock import now
@@ -15,6 +14,7 @@ from core.errors import SumuError
 from core.lifecycles.custody import CUSTODY, CustodyEvent, CustodyState
 from core.settings import Settings
 from core.tables import Association, Device, Instance, Study, Urgency
+from pacs_bridge.custody_queue import CustodyQueue
 from pacs_bridge.edge.loads import Load
 from pacs_bridge.quarantine import set_down
 from pacs_bridge.spool import Spool
@@ -27,6 +27,7 @@ class Backlog:
 
     def __init__(self, settings: Settings, database: Database, spool: Spool) -> None:
         self._settings, self._database, self._spool = settings, database, spool
+        self._queue = CustodyQueue(settings)
 
     def due(self, *, count: int, urgent_only: bool = False) -> list[Load]:
         """Return what may be tried now, the most urgent and then the oldest first."""
@@ -34,7 +35,7 @@ class Backlog:
             select(Instance, Study.urgency_rank, Device.ae_title)
             .join(Study, Study.id == Instance.study_id)
             .outerjoin(Device, Device.id == Instance.device_id)
-            .where(*self._waiting(), self._is_due())
+            .where(*self._waiting(), self._queue.due())
             .order_by(Study.urgency_rank, Instance.received_at)
             .limit(count)
         )
@@ -75,7 +76,7 @@ class Backlog:
             for row in self._rows(session, [load]).values():
                 row.tries += 1
                 row.last_error = str(error)
-                row.next_try_at = now() + timedelta(seconds=self.wait_seconds(row.tries))
+                row.next_try_at = now() + self._queue.wait(row.tries)
         log.warning(
             "forwarding_will_be_tried_again", instance=load.sop_instance_uid, error=str(error.args[0]), remedy=error.remedy
         )
@@ -106,20 +107,10 @@ class Backlog:
 
     def wait_seconds(self, tries: int) -> float:
         """Return the wait after so many failed tries."""
-        delivery = self._settings.delivery
-        return float(min(delivery.first_retry_seconds * 2 ** min(max(tries, 1) - 1, 30), delivery.longest_retry_seconds))
+        return self._queue.wait_seconds(tries)
 
     def _waiting(self) -> tuple[ColumnElement[bool], ...]:
-        return (
-            Instance.state == CustodyState.RECEIVED,
-            Instance.machine == self._settings.machine,
-            Instance.spool_name.is_not(None),
-        )
-
-    def _is_due(self) -> ColumnElement[bool]:
-        """No try is put off longer than the settings say: one that is was written by a clock that ran ahead."""
-        longest = timedelta(seconds=self._settings.delivery.longest_retry_seconds)
-        return or_(Instance.next_try_at <= now(), Instance.next_try_at > now() + longest)
+        return self._queue.waiting(CustodyState.RECEIVED)
 
     @staticmethod
     def _rows(session: Session, loads: Sequence[Load]) -> dict[int, Instance]:
