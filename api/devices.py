@@ -46,6 +46,7 @@ class DeviceForm(BaseModel):
     may_ask_worklist: bool = False
     may_query: bool = False
     may_forward: bool = False
+    told_of_availability: bool = False
     worklist_character_set: str = Field("GB18030", max_length=64)
     max_mib: int | None = Field(None, le=1 << 30)
     max_instances_per_minute: int | None = Field(None, le=1 << 30)

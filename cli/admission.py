@@ -146,6 +146,10 @@ def admit_device(
     certificate: Annotated[Path | None, typer.Option(help="PEM file with the certificate that it shows.")] = None,
     may: Annotated[list[Doing] | None, typer.Option(help="What it may do; may be given several times.")] = None,
     may_not: Annotated[list[Doing] | None, typer.Option(help="What it may not do; may be given several times.")] = None,
+    told: Annotated[
+        bool | None,
+        typer.Option("--tell-availability/--no-tell-availability", help="Whether it is told when a study is complete."),
+    ] = None,
     max_mib: Annotated[int | None, typer.Option(help="Largest instance in MiB; 0: any size.")] = None,
     per_minute: Annotated[int | None, typer.Option(help="Instances in one minute; 0: any number.")] = None,
     writes: Annotated[
@@ -163,6 +167,7 @@ def admit_device(
         "address": address,
         "port": port,
         "plain": plain,
+        "told_of_availability": told,
         "certificate": _read(certificate) if certificate is not None else None,
         "max_instance_bytes": None if max_mib is None else max_mib << 20,
         "max_instances_per_minute": per_minute,
@@ -187,8 +192,8 @@ def admit_device(
                 said["organisation_id"] = organisation_called(session, organisation).id
             device_admission.let_in_again(session, device, actor=ACTOR)
             device_admission.change(session, device, actor=ACTOR, **said)
-        told = _how_it_calls(device)
-    typer.echo(told)
+        said_of_it = [_how_it_calls(device), *_what_it_lacks_to_be_told(device)]
+    typer.echo("\n".join(said_of_it))
 
 
 @devices.command("token")
@@ -271,7 +276,7 @@ def list_devices(data: DataOption = None) -> None:
             typer.echo(
                 f"    {_transport(row)}; may {may}; at most {', '.join(limits) or 'anything'}; worklist in "
                 f"{row.worklist_character_set}; {'writes ' + row.character_set_rule if row.character_set_rule else 'no rule'}"
-                f"{'; has a token' if row.token_hash else ''}"
+                f"{'; has a token' if row.token_hash else ''}{'; told of complete studies' if row.told_of_availability else ''}"
             )
 
 
@@ -293,6 +298,12 @@ def _how_it_calls(device: Device) -> str:
         f"  A machine that can do TLS:       sumu device certificate {ae} --out FOLDER\n"
         f"  An old machine that cannot:      sumu device admit {ae} --plain"
     )
+
+
+def _what_it_lacks_to_be_told(device: Device) -> list[str]:
+    if not device.told_of_availability or (device.address and device.port):
+        return []
+    return [f"It cannot be told of studies yet: sumu device admit {device.ae_title} --address ADDRESS --port PORT"]
 
 
 def _known_device(session: Session, ae_title: str) -> Device:

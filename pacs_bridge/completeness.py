@@ -14,6 +14,7 @@ from core.lifecycles.custody import CustodyState
 from core.lifecycles.study import STUDY, StudyEvent, StudyState
 from core.settings import CompletenessSettings
 from core.tables import Association, Door, Instance, Study
+from pacs_bridge.services.availability import note_settled
 
 #: Instances from further in the future were dated by a clock that has been set back since.
 CLOCK_JUMP = timedelta(minutes=10)
@@ -84,6 +85,7 @@ def settle_due(session: Session, settings: CompletenessSettings) -> list[Study]:
                 f"study:{study.study_instance_uid}",
                 {"revision": study.revision, "instances": study.instance_count},
             )
+            note_settled(session, study)
             settled.append(study)
     return settled
 

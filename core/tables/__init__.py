@@ -4,6 +4,7 @@ from core.tables.archive import ArchiveCursor
 from core.tables.audit import AuditEvent
 from core.tables.base import Base
 from core.tables.custody import Association, CharacterSetSighting, Commitment, Door, Instance, Quarantined
+from core.tables.ecg_measurements import EcgMeasurement
 from core.tables.films import FilmGrant, FilmVisit, VisitOutcome
 from core.tables.orders import Order, OrderSource, PerformedStep
 from core.tables.organisations import Device, Level, Organisation, RefusedCaller
@@ -21,6 +22,7 @@ __all__ = [
     "Commitment",
     "Device",
     "Door",
+    "EcgMeasurement",
     "FilmGrant",
     "FilmVisit",
     "Finding",

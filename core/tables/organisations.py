@@ -8,7 +8,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from core.tables.base import Base, Key, Sha256, words
+from core.tables.base import Base, Key, Sha256, Uid, words
 
 
 class Level(StrEnum):
@@ -64,6 +64,8 @@ class Device(Base):
     may_query: Mapped[bool] = mapped_column(default=False)
     #: It is a township's edge node: it brings what other devices of its organisation sent.
     may_forward: Mapped[bool] = mapped_column(default=False)
+    #: It is told when a study that it may see has settled and the archive holds all of it (PS3.4 R).
+    told_of_availability: Mapped[bool] = mapped_column(default=False)
 
     #: Specific Character Set (0008,0005) in which worklist answers reach it; what it cannot show is written in pinyin.
     worklist_character_set: Mapped[str] = mapped_column(String(64), default="GB18030")
@@ -79,6 +81,26 @@ class Device(Base):
     dismissed_at: Mapped[datetime | None]
 
     organisation: Mapped[Organisation] = relationship()
+
+
+class AvailabilityNotice(Base):
+    """A study of which a device is to be told that it can be fetched (PS3.4 R): one row for each device and study."""
+
+    __tablename__ = "availability_notices"
+    __table_args__ = (UniqueConstraint("device_id", "study_id"),)
+
+    id: Mapped[Key]
+    device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"), index=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), index=True)
+    #: The study's own; a late image makes another, of which the device is told again.
+    revision: Mapped[int]
+    #: Of the notification; the same at every try.
+    sop_instance_uid: Mapped[Uid] = mapped_column(unique=True)
+    #: When the device took it; None while it has not.
+    answered_at: Mapped[datetime | None] = mapped_column(index=True)
+    tries: Mapped[int] = mapped_column(default=0)
+    next_try_at: Mapped[datetime]
+    last_error: Mapped[str | None] = mapped_column(Text)
 
 
 class RefusedCaller(Base):

@@ -18,6 +18,7 @@ from core.database import Database
 from core.errors import SumuError
 from core.settings import Settings
 from core.tables import OrderSource, Organisation
+from pacs_bridge.devices import AdmittedDevice
 from pacs_bridge.orders.codes import modality_of, urgency_of
 from pacs_bridge.orders.er7 import Delimiters, Message, NotHl7, Segment, escaped, read_message
 from pacs_bridge.orders.errors import LacksInformation, NotReadable
@@ -57,13 +58,15 @@ class Request:
     wish: OrderWish | None
 
 
-def answer(data: bytes, *, settings: Settings, database: Database) -> Acknowledgement:
+def answer(data: bytes, *, settings: Settings, database: Database, device: AdmittedDevice | None = None) -> Acknowledgement:
     """Do what one message asks, all of it or nothing, and return the acknowledgement.
 
     Parameters
     ----------
     data
         The message without the frame of MLLP.
+    device
+        The admitted system that sends it, if its certificate says so: it may order for its organisation and those below it.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def answer(data: bytes, *, settings: Settings, database: Database) -> Acknowledg
     code, text = ACCEPTED, ""
     try:
         with database.writing() as session:
-            text = "; ".join(_do(session, message, settings))
+            text = "; ".join(_do(session, message, settings, device))
     except NotForUs as error:
         code, text = REJECTED, str(error)
     except SumuError as error:
@@ -109,9 +112,14 @@ def requests_of(message: Message, timezone: str) -> list[Request]:
     return [_request(message, group, timezone) for group in groups]
 
 
-def _do(session: Session, message: Message, settings: Settings) -> list[str]:
+def _do(session: Session, message: Message, settings: Settings, device: AdmittedDevice | None) -> list[str]:
     organisation_id = _organisation(session, message, settings)
-    actor = f"hl7:{_sender(message)}"[:64]
+    if device is not None and organisation_id not in reach(session, device.organisation_id):
+        raise NotForUs(
+            f"The device '{device.ae_title}' may not order for {session.get_one(Organisation, organisation_id).code}.",
+            remedy="Send the code of its own organisation or one below it in MSH-4, or let it stand in another organisation.",
+        )
+    actor = f"device:{device.ae_title}" if device is not None else f"hl7:{_sender(message)}"[:64]
     done = []
     for request in requests_of(message, settings.county.timezone):
         if request.wish is not None and request.control == PLACE:

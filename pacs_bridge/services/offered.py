@@ -14,6 +14,7 @@ from pacs_bridge.services.holdings import DescribingArchive, Holdings
 from pacs_bridge.services.performed_steps import PerformedSteps
 from pacs_bridge.services.query import Query
 from pacs_bridge.services.refusals import answered
+from pacs_bridge.services.refused_contexts import RefusedContexts
 from pacs_bridge.services.retrieve import Retrieval
 from pacs_bridge.services.sop_classes import (
     MODALITY_WORKLIST,
@@ -70,8 +71,10 @@ class Services:
             (PATIENT_ROOT_GET, Field.C_GET_RQ): get,
             (STUDY_ROOT_GET, Field.C_GET_RQ): get,
         }
+        self._refused = RefusedContexts(settings.node)
+        self._worklist = Worklist(settings, database)
         self._examining: dict[tuple[str, int], Service] = {
-            (MODALITY_WORKLIST, Field.C_FIND_RQ): answered(Worklist(settings, database)),
+            (MODALITY_WORKLIST, Field.C_FIND_RQ): answered(self._worklist),
             (PERFORMED_STEP, Field.N_CREATE_RQ): answered(steps.create),
             (PERFORMED_STEP, Field.N_SET_RQ): answered(steps.set),
             (PERFORMED_STEP_RETRIEVE, Field.N_GET_RQ): answered(steps.get),
@@ -82,6 +85,7 @@ class Services:
 
     def offer_to(self, device: AdmittedDevice, request: AssociationRequest) -> Offered:
         """Return what a device may ask for, and of what it proposes in extended negotiation what we agree to."""
+        self._refused.tell(device, request)
         services: dict[tuple[str, int], Service] = {}
         if device.may_store:
             services |= self._storing
@@ -96,5 +100,6 @@ class Services:
         return Offered(services=services, extended=extended, may_get=device.may_query)
 
     def close(self) -> None:
-        """Give back the connections to the archive."""
+        """Write down what is still to be written, and give back the connections to the archive."""
+        self._worklist.close()
         self._archive.close()

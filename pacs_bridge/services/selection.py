@@ -10,7 +10,7 @@ from core.tables import Instance, Patient, Study
 from pacs_bridge.services.data_sets import text_of
 from pacs_bridge.services.holdings import Held
 from pacs_bridge.services.matching import check_keys, values_of
-from pacs_bridge.services.query import UNIQUE_KEYS
+from pacs_bridge.services.question import UNIQUE_KEYS
 from pacs_bridge.services.refusals import Refused
 from pacs_bridge.services.sop_classes import IDENTIFIER_MISMATCH
 from pacs_bridge.services.study_rows import PRESENT, Scope

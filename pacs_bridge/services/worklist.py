@@ -9,7 +9,6 @@ from pydicom.sequence import Sequence
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import joinedload
 
-from core.audit import record
 from core.clock import in_county
 from core.database import Database
 from core.lifecycles.order import OrderState
@@ -25,6 +24,7 @@ from pacs_bridge.services.refusals import Refused
 from pacs_bridge.services.shown_text import character_set_for, person_name, show
 from pacs_bridge.services.sop_classes import OUT_OF_RESOURCES
 from pacs_bridge.services.study_rows import patient_criteria, within_days
+from pacs_bridge.services.worklist_readings import Shown, WorklistReadings
 from pacs_bridge.upper_layer.association import CANCELLED, PENDING, SUCCESS, Answer, Message
 
 #: Scheduled Procedure Step Status (0040,0020) of what is still to be done (PS3.3 C.4.10).
@@ -45,15 +45,16 @@ class Worklist:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings, self._database = settings, database
+        self._readings = WorklistReadings(database)
 
     def __call__(self, message: Message) -> Iterator[Answer]:
-        """Answer with every order that waits for the device and matches, by time."""
+        """Answer with every order that waits for the device and matches, by time; its trace is left before the first goes out."""
         asked = read_request(message)
         check_keys(asked)
         character_set = character_set_for(asked, message.device.worklist_character_set)
         span = _span(asked)
         settled = _SETTLED if span is None else _SETTLED | _MOMENT
-        count = 0
+        found: list[Shown] = []
         for order in self._orders(message.device, asked):
             known = self._describe(order, message.device, character_set)
             if message.cancelled():
@@ -61,21 +62,25 @@ class Worklist:
                 return
             if not _in_span(span, known) or not matches(asked, known, settled=settled):
                 continue
-            if count == MOST_ANSWERS:
-                raise Refused(OUT_OF_RESOURCES, f"More than {MOST_ANSWERS} orders; narrow the search.", remedy="Ask by date.")
-            if not count:
-                self._record(message)
-            count += 1
             answer = project(asked, known)
             show(answer, character_set)
-            yield Answer(status=PENDING, data_set=write_answer(answer, message.context.transfer_syntax))
+            encoded = write_answer(answer, message.context.transfer_syntax)
+            found.append(Shown(order_id=order.id, accession_number=order.accession_number, data_set=encoded))
+            if len(found) > MOST_ANSWERS:
+                break
+        self._readings.note(message.device, message.association.id, asked, found[:MOST_ANSWERS])
+        for one in found[:MOST_ANSWERS]:
+            if message.cancelled():
+                yield Answer(status=CANCELLED)
+                return
+            yield Answer(status=PENDING, data_set=one.data_set)
+        if len(found) > MOST_ANSWERS:
+            raise Refused(OUT_OF_RESOURCES, f"More than {MOST_ANSWERS} orders; narrow the search.", remedy="Ask by date.")
         yield Answer(status=SUCCESS)
 
-    def _record(self, message: Message) -> None:
-        """Leave a trace before anything goes out."""
-        actor = f"device:{message.device.ae_title}"
-        with self._database.writing() as session:
-            record(session, actor, "worklist_read", actor, {"association": message.association.id})
+    def close(self) -> None:
+        """Write down how often devices read what they had seen."""
+        self._readings.close()
 
     def _orders(self, device: AdmittedDevice, asked: Dataset) -> Iterator[Order]:
         step = _step(asked)

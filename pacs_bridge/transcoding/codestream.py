@@ -93,6 +93,29 @@ def jpeg_claim(stream: bytes) -> tuple[int, Claim]:
     raise ValueError("it is no JPEG")
 
 
+def jpeg_is_whole(stream: bytes) -> bool:
+    """Return whether a JPEG reaches its end marker; what is missing before it, a decoder paints grey and says nothing."""
+    return stream.rstrip(b"\0").endswith(_END_OF_CODESTREAM)
+
+
+def jpeg_colours(stream: bytes) -> str | None:
+    """Return ``RGB`` or ``YCBCR`` where a JPEG of three components says itself which they are; None where it does not.
+
+    It says so by the transform of Adobe's marker (ITU-T T.872 6.5.3), or by being a JFIF file (ITU-T T.871 7), whose colours
+    are luma and chroma.
+    """
+    said, at = None, 2
+    while stream[at : at + 1] == b"\xff" and at + 4 <= len(stream) and stream[at + 1] & 0xF0 != 0xC0:
+        length = int.from_bytes(stream[at + 2 : at + 4])
+        marker, value = stream[at + 1], stream[at + 4 : at + 2 + length]
+        if marker == 0xEE and value.startswith(b"Adobe") and len(value) >= 12:
+            return "YCBCR" if value[11] else "RGB"
+        if marker == 0xE0 and value.startswith(b"JFIF\0"):
+            said = "YCBCR"
+        at += 2 + length
+    return said
+
+
 class _Bits:
     """Bits from the least significant of each byte on."""
 

@@ -9,12 +9,22 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from pacs_bridge.transcoding.codestream import Claim, jpeg_2000_claim, jpeg_2000_is_whole, jpeg_claim, jpeg_xl_claim
+from pacs_bridge.transcoding.codestream import (
+    Claim,
+    jpeg_2000_claim,
+    jpeg_2000_is_whole,
+    jpeg_claim,
+    jpeg_colours,
+    jpeg_is_whole,
+    jpeg_xl_claim,
+)
 from pacs_bridge.transcoding.description import PixelDescription
 from pacs_bridge.transcoding.syntaxes import CODINGS, JPEG_XL_LOSSLESS, Coding
 
 #: What decoders of colour transforms give back is RGB (PS3.5 8.2.4, 8.2.14).
 _BECOMES_RGB = ("YBR_RCT", "YBR_ICT", "XYB")
+#: Luma and chroma in a JPEG (PS3.5 8.2.1), which its decoder turns into RGB.
+_LUMA_AND_CHROMA = ("YBR_FULL", "YBR_FULL_422")
 _UNCHANGED = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB")
 
 
@@ -30,10 +40,10 @@ def decoded_photometric(syntax: str, photometric: str) -> str:
     Undecodable
         If it cannot be told whether the decoder's output is luma and chroma or already red, green and blue.
     """
-    if photometric in _BECOMES_RGB:
+    if photometric in (_LUMA_AND_CHROMA if CODINGS[syntax] is Coding.JPEG else _BECOMES_RGB):
         return "RGB"
     # A JPEG XL bitstream may convert by itself, except where the encoder had to keep every value.
-    keeps_luma = CODINGS[syntax] is not Coding.JPEG_XL or syntax == JPEG_XL_LOSSLESS
+    keeps_luma = CODINGS[syntax] not in (Coding.JPEG_XL, Coding.JPEG) or syntax == JPEG_XL_LOSSLESS
     if photometric in _UNCHANGED or (photometric == "YBR_FULL" and keeps_luma):
         return photometric
     raise Undecodable(f"colours as {photometric or 'nothing'} do not belong to its transfer syntax")
@@ -88,6 +98,37 @@ def decoded(stream: bytes, syntax: str, pixels: PixelDescription) -> NDArray[Any
     except Exception as error:
         raise Undecodable(f"{coding.value} cannot be decoded ({error})") from error
     return _as_stored(picture, pixels)
+
+
+def decoded_jpeg(stream: bytes, photometric: str, pixels: PixelDescription) -> NDArray[Any]:
+    """Return the picture of a lossy JPEG, its luma and chroma as RGB, in the type that its header allots.
+
+    Parameters
+    ----------
+    photometric
+        As its header says; ``pixels`` is named by what it becomes.
+
+    Raises
+    ------
+    Undecodable
+        If it claims another size or other colours than the header, is cut short, or cannot be decoded.
+    """
+    coded = "YCBCR" if photometric in _LUMA_AND_CHROMA else "RGB"
+    try:
+        _, claim = jpeg_claim(stream)
+        _agree(claim, pixels)
+        if not jpeg_is_whole(stream):
+            raise Undecodable("a frame ends before its time")
+        if pixels.samples == 1:
+            return _as_stored(imagecodecs.jpeg8_decode(stream), pixels)
+        said = jpeg_colours(stream)
+        if said not in (coded, None):
+            raise Undecodable(f"its header says {photometric} and its JPEG {said}")
+        return _as_stored(imagecodecs.jpeg8_decode(stream, colorspace=coded, outcolorspace="RGB"), pixels)
+    except Undecodable:
+        raise
+    except Exception as error:
+        raise Undecodable(f"the JPEG cannot be decoded ({error})") from error
 
 
 def original_jpeg(stream: bytes, pixels: PixelDescription) -> tuple[int, bytes]:

@@ -11,8 +11,8 @@ from pacs_bridge.transcoding.description import MOST_FRAME_BYTES
 from pacs_bridge.transcoding.errors import CannotTranscode
 from pacs_bridge.transcoding.layout import EXTENDED_OFFSETS, Layout, Span
 
-#: How a frame begins: JPEG 2000 codestream, JPEG XL codestream, JPEG XL container.
-_BEGINNINGS = (b"\xff\x4f\xff\x51", b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
+#: How a frame begins: JPEG, JPEG 2000 codestream, JPEG XL codestream, JPEG XL container.
+_BEGINNINGS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
 
 
 def frames_of(file: BinaryIO, layout: Layout, count: int, name: str) -> list[tuple[Span, ...]]:

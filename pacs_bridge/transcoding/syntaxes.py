@@ -1,10 +1,12 @@
-"""Which transfer syntaxes (PS3.6 table A-1) Orthanc 1.10.1 keeps but neither describes nor shows, and what undoes each."""
+"""Which transfer syntaxes (PS3.6 table A-1) Orthanc 1.10.1 keeps but does not show to a viewer, and what undoes each."""
 
 from __future__ import annotations
 
 from enum import Enum
 
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+#: Of these the whole data set is written otherwise, not only the frames.
+DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 JPEG_LS_LOSSLESS = "1.2.840.10008.1.2.4.80"
 
 #: By the first frame header of a JPEG (ITU-T T.81 table B.1): baseline, extended, full progression.
@@ -23,9 +25,13 @@ class Coding(Enum):
     JPEG_2000 = "JPEG 2000 Part 2"
     HTJ2K = "High-Throughput JPEG 2000"
     JPEG_XL = "JPEG XL"
+    JPEG = "progressive JPEG"
 
 
+#: Transfer syntaxes in which frames are coded so.
 CODINGS = {
+    "1.2.840.10008.1.2.4.53": Coding.JPEG,
+    "1.2.840.10008.1.2.4.55": Coding.JPEG,
     "1.2.840.10008.1.2.1.98": Coding.NONE,
     "1.2.840.10008.1.2.8.1": Coding.DEFLATE,
     "1.2.840.10008.1.2.4.92": Coding.JPEG_2000,
@@ -44,4 +50,4 @@ JPEG_XL_LOSSLESS = "1.2.840.10008.1.2.4.110"
 
 def needs_transcoding(transfer_syntax_uid: str) -> bool:
     """Return whether instances of this transfer syntax have to be written again before the archive can show them."""
-    return transfer_syntax_uid in CODINGS
+    return transfer_syntax_uid in CODINGS or transfer_syntax_uid in (DEFLATED, BIG_ENDIAN)

@@ -10,26 +10,41 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import jpeg_ls  # type: ignore[import-untyped]
 import numpy as np
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.dataset import FileMetaDataset
+from pydicom.filereader import read_file_meta_info
 
 from pacs_bridge.part10 import dataset_digest
-from pacs_bridge.transcoding.decode import Undecodable, decoded, decoded_photometric, original_jpeg, unwrapped
+from pacs_bridge.transcoding.data_sets import NotReadable, inflate, turn_to_little_endian
+from pacs_bridge.transcoding.decode import Undecodable, decoded, decoded_jpeg, decoded_photometric, original_jpeg, unwrapped
 from pacs_bridge.transcoding.description import PixelDescription, described
 from pacs_bridge.transcoding.errors import CannotTranscode
 from pacs_bridge.transcoding.frames import frames_of, read_frame
 from pacs_bridge.transcoding.layout import Layout, Span, read_layout
 from pacs_bridge.transcoding.syntaxes import (
+    BIG_ENDIAN,
     CODINGS,
+    DEFLATED,
     EXPLICIT_LITTLE_ENDIAN,
     JPEG_BY_FRAME_HEADER,
     JPEG_LS_LOSSLESS,
     JPEG_XL_RECOMPRESSION,
     Coding,
 )
-from pacs_bridge.transcoding.writing import TooLong, changed_elements, copy, write_encapsulated, write_header, write_native
+from pacs_bridge.transcoding.writing import (
+    TooLong,
+    changed_elements,
+    copy,
+    write_encapsulated,
+    write_header,
+    write_meta,
+    write_native,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +82,10 @@ class _Job:
 def transcode_for_archive(source: Path, target: Path) -> Transcoded:
     """Write the instance of ``source`` to ``target`` so that the archive can describe and show it.
 
-    JPEG inside JPEG XL comes back bit for bit; other pictures become JPEG-LS Lossless where every reader gets their
-    values back from it, and Explicit VR Little Endian else. The header is copied byte for byte; only the transfer
-    syntax, the offset tables and, after a colour transform, Photometric Interpretation and Planar Configuration differ.
+    Deflated and big-endian data sets, with pixels or without, become Explicit VR Little Endian, value by value. JPEG inside
+    JPEG XL comes back bit for bit; other pictures become JPEG-LS Lossless where every reader gets their values back from
+    it, and Explicit VR Little Endian else. Their header is copied byte for byte; only the transfer syntax, the offset
+    tables and, after a colour transform, Photometric Interpretation and Planar Configuration differ.
 
     Raises
     ------
@@ -80,33 +96,67 @@ def transcode_for_archive(source: Path, target: Path) -> Transcoded:
     unfinished = target.with_name(f"{target.name}.part")
     try:
         with source.open("rb") as file, unfinished.open("w+b") as out:
-            job = _opened(file, source)
-            try:
-                syntax = _write(job, out)
-            except (Undecodable, TooLong) as error:
-                raise CannotTranscode(source.name, str(error) or "its pixels need 4 GiB or more") from error
-            copy(file, out, job.layout.rest)
-        digest = dataset_digest(unfinished)
+            meta = _meta_of(source)
+            came_in = str(meta.get("TransferSyntaxUID", ""))
+            if came_in in (DEFLATED, BIG_ENDIAN):
+                syntax = _write_data_set(file, out, source, meta)
+            elif came_in in CODINGS:
+                syntax = _write_frames(file, out, source, came_in)
+            else:
+                raise CannotTranscode(source.name, f"nothing is known to undo the transfer syntax {came_in or '(none)'}")
+        digest, frames = dataset_digest(unfinished), _frames_in(unfinished, source.name)
         os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
     return Transcoded(
-        source_transfer_syntax_uid=job.syntax,
-        transfer_syntax_uid=syntax,
-        frames=job.pixels.frames,
-        sha256=digest.sha256,
-        size=digest.size,
+        source_transfer_syntax_uid=came_in, transfer_syntax_uid=syntax, frames=frames, sha256=digest.sha256, size=digest.size
     )
 
 
-def _opened(file: BinaryIO, source: Path) -> _Job:
+def _meta_of(source: Path) -> FileMetaDataset:
+    try:
+        return read_file_meta_info(source)
+    # A broken file makes the parser trip over anything.
+    except Exception as error:
+        raise CannotTranscode(source.name, f"{type(error).__name__}: {error}") from error
+
+
+def _frames_in(path: Path, name: str) -> int:
+    """Return the number of frames of what was written, which can be read by that."""
+    try:
+        return int(dcmread(path, stop_before_pixels=True, specific_tags=["NumberOfFrames"]).get("NumberOfFrames") or 1)
+    except Exception as error:
+        raise CannotTranscode(name, f"{type(error).__name__}: {error}") from error
+
+
+def _write_data_set(file: BinaryIO, out: BinaryIO, source: Path, meta: FileMetaDataset) -> str:
+    preamble = file.read(128)
+    file.seek(140)
+    begin = 144 + int.from_bytes(file.read(4), "little")
+    file.seek(begin)
+    deflated = meta.TransferSyntaxUID == DEFLATED
+    write_meta(out, preamble, meta, EXPLICIT_LITTLE_ENDIAN)
+    try:
+        if deflated:
+            inflate(file, out)
+        else:
+            turn_to_little_endian(file, out, source.stat().st_size - begin)
+    except NotReadable as error:
+        raise CannotTranscode(source.name, str(error)) from error
+    return EXPLICIT_LITTLE_ENDIAN
+
+
+def _write_frames(file: BinaryIO, out: BinaryIO, source: Path, syntax: str) -> str:
     layout = read_layout(file, source)
-    syntax = str(layout.header.file_meta.get("TransferSyntaxUID", ""))
-    if syntax not in CODINGS:
-        raise CannotTranscode(source.name, f"nothing is known to undo the transfer syntax {syntax or '(none)'}")
     pixels = described(layout.header, source.name)
     frames = frames_of(file, layout, pixels.frames, source.name)
-    return _Job(file=file, name=source.name, layout=layout, pixels=pixels, frames=frames, syntax=syntax)
+    job = _Job(file=file, name=source.name, layout=layout, pixels=pixels, frames=frames, syntax=syntax)
+    try:
+        made = _write(job, out)
+    except (Undecodable, TooLong) as error:
+        raise CannotTranscode(source.name, str(error) or "its pixels need 4 GiB or more") from error
+    copy(file, out, layout.rest)
+    return made
 
 
 def _write(job: _Job, out: BinaryIO) -> str:
@@ -123,15 +173,24 @@ def _write(job: _Job, out: BinaryIO) -> str:
     if pixels.suits_jpeg_ls:
         try:
             write_header(job.file, out, job.layout, JPEG_LS_LOSSLESS, changes)
-            write_encapsulated(out, pixels, (_in_jpeg_ls(stream, job.syntax, pixels) for stream in job.streams()))
+            write_encapsulated(out, pixels, (_in_jpeg_ls(picture, pixels) for picture in _pictures(job, pixels)))
         except _Unsuited:
             out.seek(0)
             out.truncate()
         else:
             return JPEG_LS_LOSSLESS
     write_header(job.file, out, job.layout, EXPLICIT_LITTLE_ENDIAN, changes)
-    write_native(out, pixels, (decoded(stream, job.syntax, pixels).tobytes() for stream in job.streams()))
+    write_native(out, pixels, (picture.tobytes() for picture in _pictures(job, pixels)))
     return EXPLICIT_LITTLE_ENDIAN
+
+
+def _pictures(job: _Job, pixels: PixelDescription) -> Iterator[NDArray[Any]]:
+    """Yield the decoded frames; ``pixels`` is named by what they become."""
+    for stream in job.streams():
+        if CODINGS[job.syntax] is Coding.JPEG:
+            yield decoded_jpeg(stream, job.pixels.photometric, pixels)
+        else:
+            yield decoded(stream, job.syntax, pixels)
 
 
 def _write_jpeg(job: _Job, out: BinaryIO) -> str:
@@ -151,9 +210,8 @@ def _jpeg_of_kind(kind: int, stream: bytes, pixels: PixelDescription) -> bytes:
     return jpeg
 
 
-def _in_jpeg_ls(stream: bytes, syntax: str, pixels: PixelDescription) -> bytes:
+def _in_jpeg_ls(picture: NDArray[Any], pixels: PixelDescription) -> bytes:
     """Return one frame as JPEG-LS, after it was decoded again and found to be the same."""
-    picture = decoded(stream, syntax, pixels)
     native = picture.tobytes()
     stored = picture.view(f"u{picture.dtype.itemsize}")
     if int(stored.max()) >> pixels.bits_stored:

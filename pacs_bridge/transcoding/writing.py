@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
+from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
@@ -28,17 +29,20 @@ class TooLong(Exception):
 
 def write_header(source: BinaryIO, target: BinaryIO, layout: Layout, syntax: str, changes: dict[int, bytes]) -> None:
     """Write preamble, meta information and the elements before the pixels; only ``changes`` and the offsets differ."""
-    meta = layout.header.file_meta
-    meta.TransferSyntaxUID = UID(syntax)
-    target.write((layout.header.preamble or bytes(128)) + b"DICM")
-    coded = DicomBytesIO()
-    write_file_meta_info(coded, meta, enforce_standard=True)
-    target.write(coded.getvalue())
+    write_meta(target, layout.header.preamble or bytes(128), layout.header.file_meta, syntax)
     for tag, span in layout.elements:
         if tag in changes:
             target.write(changes[tag])
         elif tag not in (EXTENDED_OFFSETS, EXTENDED_LENGTHS):
             copy(source, target, span)
+
+
+def write_meta(target: BinaryIO, preamble: bytes, meta: FileMetaDataset, syntax: str) -> None:
+    """Write preamble and meta information (PS3.10 7.1) with another transfer syntax."""
+    meta.TransferSyntaxUID = UID(syntax)
+    coded = DicomBytesIO()
+    write_file_meta_info(coded, meta, enforce_standard=True)
+    target.write(preamble + b"DICM" + coded.getvalue())
 
 
 def changed_elements(photometric: str | None, *, by_pixel: bool) -> dict[int, bytes]:

@@ -36,7 +36,7 @@ from tests.pacs_bridge.conftest import RunningNode, echo, wait_until
 SignedIn = Callable[[str], Browser]
 SETTINGS = {
     "name": "新CT", "address": "10.0.0.7", "port": "11113", "may_store": "true", "may_query": "true",
-    "worklist_character_set": "ISO_IR 192", "max_mib": "512", "max_instances_per_minute": "600",
+    "told_of_availability": "true", "worklist_character_set": "ISO_IR 192", "max_mib": "512", "max_instances_per_minute": "600",
 }  # fmt: skip
 
 
@@ -175,17 +175,22 @@ def test_everything_of_a_device_is_changed_by_one_form(signed_in: SignedIn, data
     )
     assert (device.may_store, device.may_ask_worklist, device.may_query, device.may_forward) == (True, False, True, False)
     assert (device.plain, device.max_instance_bytes, device.max_instances_per_minute) == (False, 512 << 20, 600)
+    assert device.told_of_availability
     page = administrator.get(f"/devices/{county.device}").text
     assert 'value="512"' in page
+    assert 'name="told_of_availability" value="true" checked' in page
     with database.reading() as session:
         event = session.query(AuditEvent).one()
         assert (event.action, event.detail["may_query"], event.detail["plain"]) == ("device_changed", True, False)
+        assert event.detail["told_of_availability"] is True
         assert "may_store" not in event.detail, "only what became different"
     administrator.post(
         f"/devices/{county.device}", organisation_id=str(county.other_township), **{**SETTINGS, "address": "", "max_mib": ""}
     )
     device = device_of(database, "TOWNSHIP_DR")
     assert (device.address, device.max_instance_bytes) == (None, None)
+    assert "尚无法通知" not in page
+    assert "尚无法通知" in administrator.get(f"/devices/{county.device}").text
 
 
 @pytest.mark.parametrize(

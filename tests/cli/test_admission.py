@@ -79,24 +79,33 @@ def test_every_field_of_a_device_is_set_changed_and_printed(county_folder: Path,
         county_folder, "device", "admit", "NEAR_CT", "--organisation", "NEAR", "--name", "CT", "--address", "10.0.0.9",
         "--port", "11113", "--certificate", str(tmp_path / "ct.pem"), "--may", "query", "--may", "forward",
         "--may-not", "ask_worklist", "--max-mib", "512", "--per-minute", "600", "--writes", "GBK",
-        "--worklist-characters", "ISO_IR 192",
+        "--worklist-characters", "ISO_IR 192", "--tell-availability",
     )  # fmt: skip
     device = the_device(county_folder)
+    assert device.told_of_availability
     fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
     assert (device.certificate_sha256, device.plain) == (fingerprint, False)
     assert (device.may_store, device.may_ask_worklist, device.may_query, device.may_forward) == (True, False, True, True)
     assert (device.port, device.max_instance_bytes, device.max_instances_per_minute) == (11113, 512 << 20, 600)
     assert (device.character_set_rule, device.worklist_character_set) == ("GBK", "ISO_IR 192")
     printed = sumu(county_folder, "device", "list")
-    for words in (fingerprint[:16], "store query forward", "512 MiB", "600 a minute", "writes GBK", "ISO_IR 192"):
+    for words in (fingerprint[:16], "store query forward", "512 MiB", "600 a minute", "writes GBK", "told of complete"):
         assert words in printed, words
     sumu(
         county_folder, "device", "admit", "NEAR_CT", "--max-mib", "0", "--per-minute", "0", "--writes", "", "--address", "",
-        "--may-not", "query",
+        "--may-not", "query", "--no-tell-availability",
     )  # fmt: skip
     device = the_device(county_folder)
+    assert not device.told_of_availability
     assert (device.max_instance_bytes, device.max_instances_per_minute, device.character_set_rule) == (None, None, None)
     assert (device.address, device.may_query, device.may_forward, device.name) == (None, False, True, "CT")
+
+
+def test_a_device_that_is_to_be_told_and_cannot_be_called_is_named(county_folder: Path) -> None:
+    told = sumu(county_folder, "device", "admit", "RIS", "--organisation", "NEAR", "--tell-availability")
+    assert "--address ADDRESS --port PORT" in told
+    told = sumu(county_folder, "device", "admit", "RIS", "--address", "10.0.0.9", "--port", "11112")
+    assert "cannot be told" not in told
 
 
 def test_a_token_is_printed_once_and_kept_as_its_hash(county_folder: Path) -> None:

@@ -13,8 +13,10 @@ from sqlalchemy import text
 from core.database import Database
 from core.settings import OrdersSettings, Settings
 from core.tables import Order
-from pacs_bridge.orders import mllp
-from pacs_bridge.orders.mllp import BEGIN, END, OrderPort, WrongOrderSettings, taking_orders
+from pacs_bridge.orders import frames, mllp
+from pacs_bridge.orders.frames import BEGIN, END
+from pacs_bridge.orders.mllp import OrderPort, taking_orders
+from pacs_bridge.orders.senders import NamedAddresses, NotASender, WrongOrderSettings
 from tests.conftest import County, free_port
 from tests.pacs_bridge.orders.messages import order_message
 
@@ -25,10 +27,14 @@ client = pytest.importorskip("hl7.client", reason="python-hl7 is the sender")
 def port(settings: Settings, database: Database, county: County) -> Iterator[int]:
     """An open port for orders; its number."""
     number = free_port()
-    orders = OrderPort(_with(settings, mllp_port=number, mllp_host="127.0.0.1"), database)
+    orders = _plain_port(_with(settings, mllp_port=number, mllp_host="127.0.0.1"), database)
     orders.start()
     yield number
     orders.stop()
+
+
+def _plain_port(settings: Settings, database: Database) -> OrderPort:
+    return OrderPort(settings, database, NamedAddresses(settings), port=settings.orders.mllp_port)
 
 
 def _with(settings: Settings, **changes: object) -> Settings:
@@ -103,7 +109,7 @@ def test_eight_senders_at_once_lose_and_double_nothing(port: int, database: Data
 
 RUDE = {
     "http": b"GET / HTTP/1.1\r\n\r\n",
-    "endless": BEGIN + b"x" * (mllp.MOST_MESSAGE_BYTES + 2),
+    "endless": BEGIN + b"x" * (frames.MOST_MESSAGE_BYTES + 2),
     "tls": b"\x16\x03\x01" + bytes(300),
     "junk between": BEGIN + b"a" + END + b"junk" + BEGIN,
 }
@@ -131,7 +137,7 @@ def test_silent_peers_give_their_place_away(port: int, database: Database) -> No
 
 
 def test_a_message_that_never_ends_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mllp, "MESSAGE_SECONDS", 0.6)
+    monkeypatch.setattr(frames, "MESSAGE_SECONDS", 0.6)
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         began = time.monotonic()
         connection.sendall(BEGIN)
@@ -145,15 +151,16 @@ def test_a_message_that_never_ends_is_given_up(port: int, monkeypatch: pytest.Mo
 
 
 def test_only_named_senders_may_send(settings: Settings, database: Database, county: County) -> None:
-    strangers_only = OrderPort(_with(settings, mllp_port=1, mllp_senders=["10.1.0.0/16"]), database)
-    assert not strangers_only._may_send("127.0.0.1")
-    assert strangers_only._may_send("10.1.2.3")
-    assert strangers_only._may_send("::ffff:10.1.2.3")
-    nobody_named = OrderPort(_with(settings, mllp_port=1), database)
-    assert nobody_named._may_send("127.0.0.1")
-    assert not nobody_named._may_send("10.1.2.3")
+    strangers_only = NamedAddresses(_with(settings, mllp_senders=["10.1.0.0/16"]))
+    strangers_only.connects("10.1.2.3")
+    strangers_only.connects("::ffff:10.1.2.3")
+    nobody_named = NamedAddresses(_with(settings))
+    nobody_named.connects("127.0.0.1")
+    for senders, address in ((strangers_only, "127.0.0.1"), (nobody_named, "10.1.2.3")):
+        with pytest.raises(NotASender):
+            senders.connects(address)
     number = free_port()
-    closed = OrderPort(_with(settings, mllp_port=number, mllp_host="127.0.0.1", mllp_senders=["10.1.0.0/16"]), database)
+    closed = _plain_port(_with(settings, mllp_port=number, mllp_host="127.0.0.1", mllp_senders=["10.1.0.0/16"]), database)
     closed.start()
     try:
         assert send(number, BEGIN + order_message() + END) == b""
@@ -176,7 +183,7 @@ def test_settings_that_cannot_be_used_say_what_to_write(
     settings: Settings, database: Database, changes: dict[str, object]
 ) -> None:
     with pytest.raises(WrongOrderSettings) as caught:
-        OrderPort(_with(settings, mllp_port=1, **changes), database)
+        _plain_port(_with(settings, mllp_port=1, **changes), database)
     assert "orders." in str(caught.value)
 
 

@@ -51,7 +51,9 @@ def test_what_orthanc_does_not_know_is_transcoded(syntax: str) -> None:
     assert needs_transcoding(syntax)
 
 
-@pytest.mark.parametrize("number", ["1.2", "1.2.1", "1.2.1.99", "1.2.2", "1.2.5", "1.2.4.50", "1.2.4.70", "1.2.4.80", "1.2.4.90"])
+@pytest.mark.parametrize(
+    "number", ["1.2", "1.2.1", "1.2.5", "1.2.4.50", "1.2.4.51", "1.2.4.70", "1.2.4.80", "1.2.4.90", "1.2.4.102"]
+)
 def test_what_orthanc_knows_is_left_alone(number: str) -> None:
     assert not needs_transcoding(f"1.2.840.10008.{number}")
 
