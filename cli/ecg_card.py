@@ -7,15 +7,19 @@ from typing import Any
 
 from cli.ecg_measurement_figures import UNITS
 
-_NAMES = {
-    "rr": "RR",
-    "pr": "PR",
-    "qrs": "QRS",
-    "qt": "QT",
-    "rate": "heart rate",
-    "axis_p": "P axis",
-    "axis_qrs": "QRS axis",
-    "axis_t": "T axis",
+_NAMES = {"pr": "PR", "qrs": "QRS", "qt": "QT", "rate": "heart rate"}
+_DEVICE_NAMES = {
+    "ecg_heart_rate": "rate (/min)",
+    "ecg_rr": "RR (ms)",
+    "ecg_pr": "PR (ms)",
+    "ecg_qrs": "QRS (ms)",
+    "ecg_qt": "QT (ms)",
+    "ecg_qtc": "QTc, formula not named (ms)",
+    "ecg_qtc_bazett": "QTc Bazett (ms)",
+    "ecg_qtc_fridericia": "QTc Fridericia (ms)",
+    "ecg_axis_p": "P axis (deg)",
+    "ecg_axis_qrs": "QRS axis (deg)",
+    "ecg_axis_t": "T axis (deg)",
 }
 
 
@@ -26,6 +30,8 @@ def ecg_card(found: dict[str, Any]) -> str:
         parts += _statements(found)
     if "measurement" in found:
         parts += _measurement(found["measurement"])
+    if "beats" in found:
+        parts += _beats(found["beats"])
     if "quality" in found:
         parts += _quality(found["quality"])
     for name, words in (("exchange", "recordings with statements"), ("marked_exchange", "recordings with marked waves")):
@@ -96,6 +102,18 @@ def _measurement(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def _beats(found: dict[str, dict[str, int]]) -> list[str]:
+    columns = ("records", "with_ventricular", "with_early")
+    return [
+        "## Kinds of beats",
+        "Recordings by what their reports say; reports leave many single extrasystoles out.",
+        _table(
+            ("report", "records", "with a ventricular beat", "with an early beat"),
+            ((name, *(row[column] for column in columns)) for name, row in found.items()),
+        ),
+    ]
+
+
 def _quality(found: dict[str, Any]) -> list[str]:
     area, low, high = found["auc_held_out_in_training"]
     called, declined = found["called_unfit"], found["pre_read_declined"]
@@ -132,22 +150,24 @@ def _devices(found: list[dict[str, Any]]) -> list[str]:
     rows = (
         (
             row["file"],
-            *(
-                f"{row['ours'].get(name, '-')} / {row['device'][name]}" if name in row["device"] else ""
-                for name in _columns(found)
-            ),
+            name,
+            row["printed"][code],
+            row["read_back"].get(code),
+            row["ours"].get(code),
+            None if (off := row["difference"].get(code)) is None else f"{off:+g}",
         )
         for row in found
+        for code, name in _DEVICE_NAMES.items()
+        if code in row["printed"]
     )
+    equal = sum(row["equal"] for row in found)
     return [
         "## Beside the device",
-        "Ours / the device's own.",
-        _table(("file", *(_NAMES[name] for name in _columns(found))), rows),
+        "What machines printed, what the pre-read finds of it in our object, and our own measurement. "
+        f"Numbers and statements are read back as they were printed in {equal} of {len(found)} files.",
+        _table(("file", "", "printed", "read back", "ours", "ours less printed"), rows),
+        _table(("file", "statements, as printed"), ((row["file"], " / ".join(row["statements"])) for row in found)),
     ]
-
-
-def _columns(found: list[dict[str, Any]]) -> list[str]:
-    return [name for name in _NAMES if any(name in row["device"] for row in found)]
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,39 +11,43 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pydicom import Dataset, dcmread, examples
+from pydicom import examples
 
+from inference.ecg.device import DEVICE_CODES
 from inference.ecg.engine import EcgEngine
 from inference.ecg.waveform import read_ecg
 from inference.engine import Outcome
 from pacs_bridge.ecg.convert import convert_ecg, ecg_source
 from pacs_bridge.ecg.formats import UnreadableEcg
+from pacs_bridge.ecg.reading import read_recording
+from pacs_bridge.ecg.recording import PrintedMeasurements
 
-#: What an annotation's words call each measurement (SCP-ECG, MDC), and our code.
-_WORDS = {
-    "rr": (r"RR interval", "ecg_rr"),
-    "pr": (r"PR interval", "ecg_pr"),
-    "qrs": (r"QRS duration", "ecg_qrs"),
-    "qt": (r"QT interval", "ecg_qt"),
-    "axis_p": (r"P.*axis", "ecg_axis_p"),
-    "axis_qrs": (r"QRS.*axis", "ecg_axis_qrs"),
-    "axis_t": (r"T.*axis", "ecg_axis_t"),
-}
 _TIMES = 5
 
 
 def device_figures(folder: Path, engine: EcgEngine) -> list[dict[str, Any]]:
-    """Read every file of ``folder`` that is an ECG and carries measurements; beside them pydicom's own example of a device."""
+    """Read every file of ``folder`` that is an ECG and carries measurements; beside them pydicom's own example of a device.
+
+    Each row holds numbers by code: ``printed``, as they stand in the machine's file; ``read_back``, as the pre-read finds them in
+    the object that was made of it; ``ours``, our own, rounded; ``difference``, ours less the printed one. ``equal`` says whether
+    every printed number and statement was read back unchanged.
+    """
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as place:
         for file in sorted(folder.iterdir()):
             try:
-                path = convert_ecg(ecg_source(file), Path(place), timezone="Asia/Shanghai").path
+                source = ecg_source(file)
+                printed = read_recording(file).printed
+                path = convert_ecg(source, Path(place), timezone="Asia/Shanghai").path
             except UnreadableEcg:
                 continue
-            rows.append(_row(file.name, path, engine))
-        rows = [row for row in rows if row["device"]]
-        return [*rows, _row("pydicom's waveform_ecg.dcm", device_example(), engine)] if rows else []
+            if printed != PrintedMeasurements():
+                rows.append(_row(file.name, printed, path, engine))
+    if rows:
+        # A DICOM object is its own file.
+        example = device_example()
+        rows.append(_row("pydicom's waveform_ecg.dcm", read_ecg(example).printed, example, engine))
+    return rows
 
 
 def speed_figures(engine: EcgEngine, file: Path | None = None) -> dict[str, float]:
@@ -69,33 +72,26 @@ def device_example() -> Path:
     return Path(str(examples.get_path("waveform")))
 
 
-def printed_measurements(dataset: Dataset) -> dict[str, float]:
-    """Return what the device measured, by our short names, from the object's annotations (PS3.3 C.10.10).
-
-    Zero means not measured.
-    """
-    found: dict[str, float] = {}
-    for annotation in dataset.get("WaveformAnnotationSequence") or []:
-        value, concepts = annotation.get("NumericValue"), annotation.get("ConceptNameCodeSequence") or []
-        words = str(concepts[0].get("CodeMeaning", "")) if concepts else ""
-        for name, (pattern, _) in _WORDS.items():
-            if value and name not in found and re.match(pattern, words, re.IGNORECASE):
-                found[name] = float(value)
-    return found
-
-
-def _row(name: str, path: Path, engine: EcgEngine) -> dict[str, Any]:
+def _row(name: str, printed: PrintedMeasurements, path: Path, engine: EcgEngine) -> dict[str, Any]:
     reading = engine.read_recording(read_ecg(path))
-    ours = {number.code: number.value for number in reading.measurements}
-    device = printed_measurements(dcmread(path, stop_before_pixels=True))
-    both = {short: round(ours[code]) for short, (_, code) in _WORDS.items() if short in device and code in ours}
+    told = {code: value for field, code in DEVICE_CODES.items() if (value := getattr(printed, field)) is not None}
+    found = reading.evidence["device"] or {"values": {}, "statements": []}
+    ours = {number.code: round(number.value) for number in reading.measurements if number.code in told}
     return {
         "file": name,
         "read": reading.outcome is Outcome.READ,
-        "device": {short: round(value) for short, value in device.items()},
-        "ours": both,
-        "difference": {short: value - round(device[short]) for short, value in both.items()},
+        "printed": told,
+        "read_back": found["values"],
+        "statements": found["statements"],
+        "equal": found["values"] == told and found["statements"] == list(printed.statements),
+        "ours": ours,
+        "difference": {code: _difference(code, value, told[code]) for code, value in ours.items()},
     }
+
+
+def _difference(code: str, ours: int, printed: float) -> float:
+    """Angles go the short way round."""
+    return (ours - printed + 180) % 360 - 180 if "axis" in code else ours - printed
 
 
 @contextmanager

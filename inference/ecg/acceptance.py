@@ -5,49 +5,23 @@ The bundle ``models/bundles/ecg_quality`` holds trees, threshold and card; ``mod
 
 from __future__ import annotations
 
-from functools import cached_property
-from pathlib import Path
-
 import numpy as np
-import onnxruntime
 
+from inference.ecg.bundled import BundledModel
 from inference.ecg.leads import LEADS
 from inference.ecg.waveform import Ecg
-from inference.engine import ModelIdentity
-from inference.onnx_session import PROCESSOR, open_session
-from models.bundle import BUNDLES, Bundle, read_bundle
 from models.ecg_quality.features import recording_numbers
 
-FOLDER = BUNDLES / "ecg_quality"
 
+class AcceptanceModel(BundledModel):
+    """The trees and their threshold."""
 
-class AcceptanceModel:
-    """The bundle and its session; loads once, at the first recording."""
-
-    def __init__(self, folder: Path = FOLDER) -> None:
-        self._folder = folder
-
-    @cached_property
-    def bundle(self) -> Bundle:
-        """The bundle, its weights compared with its metadata."""
-        return read_bundle(self._folder)
-
-    @cached_property
-    def identity(self) -> ModelIdentity:
-        """What every result names."""
-        bundle = self.bundle
-        return ModelIdentity(
-            name=bundle.name, version=bundle.version, weights_sha256=bundle.weights_sha256, preprocessing=bundle.preprocessing
-        )
+    shipped = "ecg_quality"
 
     @property
     def threshold(self) -> float:
         """At or above this probability the recording should be made again."""
         return self.bundle.thresholds[self.bundle.labels[0]]
-
-    @cached_property
-    def _session(self) -> onnxruntime.InferenceSession:
-        return open_session(self.bundle.weights, PROCESSOR)
 
     def unacceptable(self, ecg: Ecg) -> float | None:
         """Return the probability that people would call the recording unacceptable; None where a lead is missing."""

@@ -23,8 +23,11 @@ _CHEST_NEIGHBOURS = tuple(pairwise(_CHEST))
 _BEFORE_QRS = round(0.020 * RATE)
 #: Where ST is read beside the J point.
 _AFTER_J = round(0.060 * RATE)
-#: Net areas below this many mV*ms in both limb leads have no direction worth a number.
-_SMALLEST_VECTOR = 1.0
+#: Where each limb lead looks in the frontal plane, degrees, and what it sees of a vector that lies there, of lead I's share.
+_LIMB_ANGLES = {"I": 0.0, "II": 60.0, "III": 120.0, "aVR": -150.0, "aVL": -30.0, "aVF": 90.0}
+_AUGMENTED = sqrt(3) / 2
+#: Net areas below this many mV*ms in both limb leads, and net heights below this many mV, have no direction worth a number.
+_SMALLEST_VECTOR, _SMALLEST_HEIGHT = 1.0, 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +85,14 @@ def amplitudes_of(beats: Sequence[Beat], signals: Mapping[str, npt.NDArray[np.fl
     def over_beats(row: npt.NDArray[np.float64], of: Callable[[npt.NDArray[np.float64]], float]) -> float:
         return median(of((_qrs(row, beat) - _zero(row, beat)) / 1000) for beat in beats)
 
+    r = {name: max(0.0, over_beats(row, lambda qrs: float(qrs.max()))) for name, row in signals.items()}
+    s = {name: max(0.0, -over_beats(row, lambda qrs: float(qrs.min()))) for name, row in signals.items()}
     return Amplitudes(
-        r={name: max(0.0, over_beats(row, lambda qrs: float(qrs.max()))) for name, row in signals.items()},
-        s={name: max(0.0, -over_beats(row, lambda qrs: float(qrs.min()))) for name, row in signals.items()},
+        r=r,
+        s=s,
         j={name: over_beats(row, lambda qrs: float(qrs[-1])) for name, row in signals.items()},
         st60={name: median(_level_after_j(row, beat) for beat in beats) for name, row in signals.items()},
-        axis_qrs=_axis(signals, [(beat, beat.qrs_on, beat.qrs_off) for beat in beats]),
+        axis_qrs=_axis_of_heights({name: r[name] - s[name] for name in _LIMB_ANGLES if name in r}),
         axis_p=_axis(signals, [(b, b.p_on, b.p_off) for b in beats if b.p_on is not None and b.p_off is not None], before="p"),
         axis_t=_axis(signals, [(b, b.t_on, b.t_off) for b in beats if b.t_on is not None and b.t_off is not None]),
     )
@@ -105,6 +110,17 @@ def _level_after_j(row: npt.NDArray[np.float64], beat: Beat) -> float:
 def _zero(row: npt.NDArray[np.float64], beat: Beat, at: float | None = None) -> float:
     onset = round((beat.qrs_on if at is None else at) * RATE)
     return float(np.mean(row[max(0, onset - _BEFORE_QRS) : onset + 1]))
+
+
+def _axis_of_heights(net: Mapping[str, float]) -> float | None:
+    """Direction of the vector that R less S of the limb leads fit best, -180 to 180 degrees; None below two leads."""
+    if len(net) < 2:
+        return None
+    angles = np.radians([_LIMB_ANGLES[name] for name in net])
+    shares = np.array([_AUGMENTED if name.startswith("a") else 1.0 for name in net])
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1) * shares[:, None]
+    (one, foot), *_ = np.linalg.lstsq(directions, np.array(list(net.values())), rcond=None)
+    return degrees(atan2(foot, one)) if hypot(one, foot) >= _SMALLEST_HEIGHT else None
 
 
 def _axis(

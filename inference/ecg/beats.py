@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,10 @@ _LONGEST_PR = round(0.500 * RATE)
 _QUORUM = 1 / 3
 
 
+#: Usual, ventricular, early from above the ventricles, not decided.
+Kind = Literal["N", "V", "S", "?"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Beat:
     """One beat; seconds from the beginning of the recording, None for a wave that too few leads show."""
@@ -37,11 +42,12 @@ class Beat:
     p_off: float | None = None
     t_on: float | None = None
     t_off: float | None = None
+    kind: Kind = "?"
 
-    def as_evidence(self) -> dict[str, float | None]:
+    def as_evidence(self) -> dict[str, float | str | None]:
         """Return what a page draws."""
         names = ("p_on", "p_off", "qrs_on", "r", "qrs_off", "t_on", "t_off")
-        return {name: None if (at := getattr(self, name)) is None else round(at, 3) for name in names}
+        return {name: None if (at := getattr(self, name)) is None else round(at, 3) for name in names} | {"kind": self.kind}
 
 
 def beats_of(waves: Mapping[str, Sequence[Wave]], signals: npt.NDArray[np.float64]) -> tuple[Beat, ...]:

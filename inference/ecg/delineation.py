@@ -5,22 +5,17 @@ docs/decisions/ecg-delineation.md says why this one, and how well it does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import gcd
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 from openecg.dsp import rank_normalize
 from scipy.signal import resample_poly
 
+from inference.ecg.bundled import BundledModel
 from inference.engine import ModelIdentity
-from inference.onnx_session import PROCESSOR, open_session
-from models.bundle import BUNDLES, Bundle, read_bundle
-
-FOLDER = BUNDLES / "ecg_delineation"
 
 #: Hz of the labels below.
 RATE = 500
@@ -45,32 +40,15 @@ class Wave:
     offset: int
 
 
-class Delineator:
-    """The network and its name; loads once, at the first recording."""
+class Delineator(BundledModel):
+    """The network and its name."""
 
-    def __init__(self, folder: Path = FOLDER) -> None:
-        self._folder = folder
-
-    @cached_property
-    def bundle(self) -> Bundle:
-        """The bundle, its weights compared with its metadata."""
-        return read_bundle(self._folder)
+    shipped = "ecg_delineation"
 
     @cached_property
     def identity(self) -> ModelIdentity:
-        """What every result names."""
-        bundle = self.bundle
-        return ModelIdentity(
-            name=f"{bundle.name} (openecg codec v6)",
-            version=bundle.version,
-            weights_sha256=bundle.weights_sha256,
-            preprocessing=bundle.preprocessing,
-        )
-
-    @cached_property
-    def _session(self) -> onnxruntime.InferenceSession:
-        # One lead gains nothing from more threads, and nothing from a graphics card.
-        return open_session(self.bundle.weights, PROCESSOR)
+        """What every result names, with the network's name among its authors."""
+        return replace(super().identity, name=f"{self.bundle.name} (openecg codec v6)")
 
     def waves(self, signal: npt.NDArray[np.float64]) -> tuple[Wave, ...]:
         """Return the waves of one lead, given at ``RATE``, in order of time."""

@@ -2,11 +2,16 @@
 
 Evidence, for the pages: ``sop_instance_uid``, ``leads`` (state by name), ``rhythm_lead``, ``sampling_rate``, ``absent``
 (measurement to reason) and ``beats``: seconds of ``p_on``, ``p_off``, ``qrs_on``, ``r``, ``qrs_off``, ``t_on``, ``t_off``, null
-for a wave that was not seen. ``statements`` holds the network's calibrated probability of each statement of PTB-XL, empty where
-it stays silent, and ``network_silent`` the reason for that; ``silenced`` says which code was not said because of which other.
+for a wave that was not seen, and ``kind``: ``N`` usual, ``V`` ventricular, ``S`` early from above the ventricles, ``?`` not
+decided.
+``statements`` holds the network's calibrated probability of each statement of PTB-XL, empty where it stays silent, and
+``network_silent`` the reason for that; ``silenced`` says which code was not said because of which other.
 ``quality`` says whether the recording is ``usable`` or should be made again, the probability ``unacceptable`` of that, null with
 fewer than twelve leads, and the two electrodes that may be exchanged (``exchange``, null where none is suspected).
 ``heights`` holds R, S, J and ST 60 ms after J of each lead in mV, ``rhythm`` the atrial rate and how RR is spread.
+``device`` holds what the machine itself printed, null where the object carries nothing of it, and also where the reading was
+declined: ``values``, numbers by code, exactly as printed (codes of the vocabulary's measurements, and ``ecg_qtc`` for a QTc whose
+formula nobody names); ``statements``, its lines, in its own language; ``source``, maker and model, empty where none is named.
 ``others`` holds the same of the study's further recordings.
 """
 
@@ -21,6 +26,7 @@ from pydicom import Dataset
 from core.errors import SumuError
 from inference.ecg.acceptance import AcceptanceModel
 from inference.ecg.delineation import Delineator
+from inference.ecg.device import device_evidence
 from inference.ecg.exchange import ExchangeDetector
 from inference.ecg.interpretation import interpret
 from inference.ecg.measure import Measures, measure
@@ -98,6 +104,7 @@ class EcgEngine:
             "statements": {},
             "network_silent": None,
             "silenced": {},
+            "device": device_evidence(ecg),
         }
         if quality.reason is not None:
             return Reading(outcome=Outcome.DECLINED, reason=quality.reason, evidence=evidence)
@@ -152,7 +159,7 @@ class EcgEngine:
             probabilities = self._network.probabilities(ecg)
         interpretation = interpret(
             statements_of(measures, self._rules, sex=ecg.sex, age_years=ecg.age_years),
-            self._network.spoken(probabilities) if probabilities else {},
+            self._network.spoken(probabilities) if probabilities else None,
             {**measures.facts, **measures.values},
             sex=ecg.sex,
         )

@@ -8,21 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
+from inference.ecg.bundled import BundledModel
 from inference.ecg.waveform import Ecg
-from inference.engine import ModelIdentity
-from inference.onnx_session import PROCESSOR, open_session
-from models.bundle import BUNDLES, Bundle, read_bundle
 from models.ecg.preprocessing import LEADS
 from models.ecg_quality.beat_shape import beat_shape
-
-FOLDER = BUNDLES / "ecg_exchange"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,28 +27,10 @@ class Suspicion:
     probability: float
 
 
-class ExchangeDetector:
-    """The bundle and its session; loads once, at the first recording."""
+class ExchangeDetector(BundledModel):
+    """The network and its thresholds."""
 
-    def __init__(self, folder: Path = FOLDER) -> None:
-        self._folder = folder
-
-    @cached_property
-    def bundle(self) -> Bundle:
-        """The bundle, its weights compared with its metadata."""
-        return read_bundle(self._folder)
-
-    @cached_property
-    def identity(self) -> ModelIdentity:
-        """What every result names."""
-        bundle = self.bundle
-        return ModelIdentity(
-            name=bundle.name, version=bundle.version, weights_sha256=bundle.weights_sha256, preprocessing=bundle.preprocessing
-        )
-
-    @cached_property
-    def _session(self) -> onnxruntime.InferenceSession:
-        return open_session(self.bundle.weights, PROCESSOR)
+    shipped = "ecg_exchange"
 
     def suspicion(self, ecg: Ecg, usable: Collection[str]) -> Suspicion | None:
         """Return the likeliest exchange where it reaches its threshold.

@@ -30,7 +30,7 @@ class Interpretation:
 
 def interpret(
     rules: Iterable[str],
-    network: Mapping[str, float],
+    network: Mapping[str, float] | None,
     facts: Mapping[str, float],
     *,
     sex: str = "",
@@ -38,12 +38,13 @@ def interpret(
 ) -> Interpretation:
     """Join the rules' codes with the network's statements, each over its operating point with its probability.
 
+    ``network`` is None where it was not asked.
     ``facts`` are measurements and facts as the rules know them (``rules.toml``); they may forbid a statement of the network.
     """
     order = order or precedence()
-    said: dict[str, float | None] = dict.fromkeys(rules)
+    said: dict[str, float | None] = {code: None for code in rules if network is None or code not in order.decides}
     for translation in order.translations:
-        probability = network.get(translation.scp)
+        probability = (network or {}).get(translation.scp)
         if probability is not None and _allowed(translation, facts, sex):
             said[translation.code] = max(probability, said.get(translation.code) or 0.0)
     silenced: dict[str, str] = {}

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from openecg import detect_qrs
 
 from inference.ecg.amplitudes import Amplitudes, amplitudes_of
+from inference.ecg.beat_kinds import with_kinds
 from inference.ecg.beats import Beat, atrial_rate_of, beats_of
-from inference.ecg.boundaries import with_global_qrs
+from inference.ecg.boundaries import with_global_boundaries
 from inference.ecg.delineation import RATE, Delineator, at_rate
 from inference.ecg.waveform import Ecg
 
@@ -56,12 +57,12 @@ def measure(ecg: Ecg, leads: Sequence[str], delineator: Delineator) -> Measures:
     signals = dict(zip(named, at_rate(np.stack(list(named.values())), ecg.sampling_rate), strict=True))
     seen = [name for name in _DELINEATED_LEADS if name in signals][:_DELINEATED]
     waves = {name: delineator.waves(signals[name]) for name in seen}
-    beats = with_global_qrs(beats_of(waves, np.stack([signals[name] for name in seen])), signals)
+    beats = with_kinds(with_global_boundaries(beats_of(waves, np.stack([signals[name] for name in seen])), signals), signals)
     values: dict[str, float] = {}
     facts: dict[str, float] = {"lead_count": float(len(named))}
     absent: dict[str, str] = {}
     _rhythm(beats, values, facts, absent)
-    _intervals(beats, values, facts, absent)
+    _intervals(usual_beats(beats), values, facts, absent)
     if not beats:
         return Measures(beats=beats, rhythm_lead=rhythm_lead, values=values, facts=facts, absent=absent)
     pause = longest_pause(beats, signals[rhythm_lead])
@@ -70,9 +71,14 @@ def measure(ecg: Ecg, leads: Sequence[str], delineator: Delineator) -> Measures:
     atrial = atrial_rate_of(waves)
     if atrial is not None:
         facts["atrial_rate"] = atrial
-    amplitudes = amplitudes_of(beats, signals)
+    amplitudes = amplitudes_of(usual_beats(beats), signals)
     _voltages(amplitudes, values, facts, absent)
     return Measures(beats=beats, rhythm_lead=rhythm_lead, values=values, facts=facts, absent=absent, heights=amplitudes.by_lead())
+
+
+def usual_beats(beats: Sequence[Beat]) -> Sequence[Beat]:
+    """Return the beats that intervals and heights are measured of: without those that come early or from the ventricles."""
+    return [beat for beat in beats if beat.kind not in ("V", "S")] or beats
 
 
 def longest_pause(beats: Sequence[Beat], rhythm: npt.NDArray[np.float64]) -> float | None:
@@ -91,7 +97,10 @@ def _rhythm(beats: Sequence[Beat], values: dict[str, float], facts: dict[str, fl
     if not beats:
         absent["ecg_heart_rate"] = "ecg_no_beats"
         return
-    facts["p_share"] = sum(beat.p_on is not None for beat in beats) / len(beats)
+    conducted = [beat for beat in beats if beat.kind != "V"] or beats
+    facts["p_share"] = sum(beat.p_on is not None for beat in conducted) / len(conducted)
+    facts["ventricular_beats"] = float(sum(beat.kind == "V" for beat in beats))
+    facts["supraventricular_beats"] = float(sum(beat.kind == "S" for beat in beats))
     if len(beats) < 3:
         absent["ecg_heart_rate"] = "ecg_too_few_beats"
         return

@@ -66,6 +66,8 @@ class Precedence:
 
     #: A shorter recording is not given to the network.
     shortest_seconds: float
+    #: Codes that rules say only where the network was not asked.
+    decides: frozenset[str]
     translations: tuple[Translation, ...]
     #: In the order of the file.
     steps: tuple[Step, ...]
@@ -87,6 +89,7 @@ def precedence(file: Path = FILE) -> Precedence:
     try:
         read = Precedence(
             shortest_seconds=float(tables["network"]["shortest_seconds"]),
+            decides=frozenset(tables["network"]["decides"]),
             translations=tuple(_translation(table) for table in tables["statement"]),
             steps=tuple(_step(table) for table in tables["step"]),
             normality=Normality(
@@ -124,7 +127,9 @@ def _step(table: dict[str, Any]) -> Step:
 
 
 def _codes_of(read: Precedence) -> set[str]:
-    codes = {translation.code for translation in read.translations} | {read.normality.network, read.normality.rules}
+    codes = (
+        {translation.code for translation in read.translations} | {read.normality.network, read.normality.rules} | read.decides
+    )
     for step in read.steps:
         codes |= set(step.codes)
         if isinstance(step, Replacement):

@@ -7,47 +7,22 @@ input.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
+from inference.ecg.bundled import BundledModel
 from inference.ecg.waveform import Ecg
-from inference.engine import ModelIdentity
-from inference.onnx_session import PROCESSOR, open_session
-from models.bundle import BUNDLES, Bundle, read_bundle
 from models.ecg.preprocessing import LEADS, network_input
-
-FOLDER = BUNDLES / "ecg_statements"
 
 #: Why the network stays silent: codes of the vocabulary's reasons.
 CHILD, LEADS_UNFIT, SHORT = "ecg_statements_child", "ecg_statements_leads", "ecg_statements_short"
 
 
-class StatementNetwork:
-    """The bundle and its session; loads once, at the first recording."""
+class StatementNetwork(BundledModel):
+    """The network and its operating points."""
 
-    def __init__(self, folder: Path = FOLDER) -> None:
-        self._folder = folder
-
-    @cached_property
-    def bundle(self) -> Bundle:
-        """The bundle, its weights compared with its metadata."""
-        return read_bundle(self._folder)
-
-    @cached_property
-    def identity(self) -> ModelIdentity:
-        """What every result names."""
-        bundle = self.bundle
-        return ModelIdentity(
-            name=bundle.name, version=bundle.version, weights_sha256=bundle.weights_sha256, preprocessing=bundle.preprocessing
-        )
-
-    @cached_property
-    def _session(self) -> onnxruntime.InferenceSession:
-        return open_session(self.bundle.weights, PROCESSOR)
+    shipped = "ecg_statements"
 
     def probabilities(self, ecg: Ecg) -> dict[str, float]:
         """Return the calibrated probability of each statement of the set, spoken or not."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ from pydicom.waveforms.numpy_handler import multiplex_array
 
 from core.errors import SumuError
 from inference.ecg.leads import LEADS, lead_of, source_words, with_derived_leads
+from pacs_bridge.ecg.printed import printed_in
+from pacs_bridge.ecg.recording import Filters as Filters
+from pacs_bridge.ecg.recording import PrintedMeasurements
 
 #: SOP classes of PS3.3 A.34.3, A.34.4, A.34.5 and A.34.4's 32-bit sibling.
 ECG_SOP_CLASSES = frozenset(
@@ -79,15 +82,6 @@ class UnreadableWaveform(SumuError):
         self.sop_instance_uid, self.problem = sop_instance_uid, problem
 
 
-@dataclass(frozen=True, kw_only=True)
-class Filters:
-    """Filters that the device says it applied, in Hz; None where it says nothing, or says that there was none."""
-
-    low_hz: float | None = None
-    high_hz: float | None = None
-    notch_hz: float | None = None
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ecg:
     """One recording."""
@@ -107,6 +101,10 @@ class Ecg:
     age_years: int | None = None
     #: Patient's Sex (0010,0040): ``M``, ``F``, ``O`` or empty.
     sex: str = ""
+    #: What the machine printed, from the object's annotations.
+    printed: PrintedMeasurements = field(default_factory=PrintedMeasurements)
+    #: Maker and model of the machine, as far as the object names them.
+    device: str = ""
 
     @property
     def seconds(self) -> float:
@@ -157,6 +155,10 @@ def read_ecg(source: Dataset | Path) -> Ecg:
         has_median_beat=any(_is_averaged(other) for other in groups),
         age_years=_age_years(dataset),
         sex=str(dataset.get("PatientSex") or ""),
+        printed=printed_in(dataset),
+        device=" ".join(
+            words for keyword in ("Manufacturer", "ManufacturerModelName") if (words := str(dataset.get(keyword) or "").strip())
+        ),
     )
 
 

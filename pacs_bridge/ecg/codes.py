@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,36 @@ def _table() -> dict[str, Any]:
     return tomllib.loads(_TABLE.read_text(encoding="utf-8"))
 
 
-def measurement_codes() -> dict[str, dict[str, str]]:
-    """Return value, scheme, meaning and unit of each printed measurement, by its name in ``PrintedMeasurements``."""
-    codes: dict[str, dict[str, str]] = _table()["measurements"]
-    return codes
+@dataclass(frozen=True, kw_only=True)
+class MeasurementCode:
+    """What a printed measurement is called in an object."""
+
+    value: str
+    scheme: str
+    meaning: str
+    #: UCUM.
+    unit: str
+    #: Other codes of the same number.
+    also: tuple[str, ...]
+    #: Its meaning in other makers' words.
+    words: re.Pattern[str]
+
+
+@cache
+def measurement_codes() -> dict[str, MeasurementCode]:
+    """Return the code of each printed measurement, by its name in ``PrintedMeasurements``."""
+    return {
+        name: MeasurementCode(
+            **row | {"also": tuple(row["also"]), "words": re.compile(row["words"], re.IGNORECASE)},
+        )
+        for name, row in _table()["measurements"].items()
+    }
+
+
+def unit_of(written: str) -> str:
+    """Return the unit as it is written here, for whatever makers write; the same text for a unit that is not known."""
+    units: dict[str, list[str]] = _table()["units"]
+    return next((unit for unit, words in units.items() if written.strip().lower() in words), written)
 
 
 def lead_code(name: str) -> Dataset:

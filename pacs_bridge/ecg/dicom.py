@@ -14,18 +14,17 @@ from zoneinfo import ZoneInfo
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
-from pydicom.valuerep import DSfloat
 
-from pacs_bridge.ecg.codes import code_item, measurement_codes
+from pacs_bridge.ecg.codes import code_item
 from pacs_bridge.ecg.originals import Original
-from pacs_bridge.ecg.recording import EcgRecording, PrintedMeasurements
+from pacs_bridge.ecg.printed import annotations_of
+from pacs_bridge.ecg.recording import EcgRecording
 from pacs_bridge.ecg.waveform_group import multiplex_group, sop_class_of
 from pacs_bridge.patient_names import latin_name
 
 #: Name space of the identifiers that follow from an original (RFC 9562 5.5); made once, never to change.
 _NAMESPACE = uuid.UUID("7c1f6f52-1a0e-4b8e-9d9e-52d04a7a3c11")
 _LO, _ST = 64, 1024
-_ALL_CHANNELS = [1, 0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,7 @@ def ecg_object(recording: EcgRecording, provenance: Provenance, *, timezone: str
     ecg.ContributingEquipmentSequence = [_conversion(recording, provenance)]
     ecg.AcquisitionContextSequence = []
     ecg.WaveformSequence = [multiplex_group(recording)]
-    if annotations := _annotations(recording.printed):
+    if annotations := annotations_of(recording.printed):
         ecg.WaveformAnnotationSequence = annotations
     return ecg
 
@@ -137,26 +136,6 @@ def _conversion(recording: EcgRecording, provenance: Provenance) -> Dataset:
         words.append("The file carries no time of recording; acquisition time is when it was written.")
     item.ContributionDescription = " ".join((*words, *recording.notes))[:_ST]
     return item
-
-
-def _annotations(printed: PrintedMeasurements) -> list[Dataset]:
-    """What the machine printed: group 0 its statements, group 1 its numbers."""
-    items = []
-    for statement in printed.statements:
-        item = Dataset()
-        item.UnformattedTextValue = statement[:_ST]
-        item.ReferencedWaveformChannels, item.AnnotationGroupNumber = _ALL_CHANNELS, 0
-        items.append(item)
-    for name, code in measurement_codes().items():
-        if (value := getattr(printed, name)) is None:
-            continue
-        item = Dataset()
-        item.ConceptNameCodeSequence = [code_item(code["value"], code["scheme"], code["meaning"])]
-        item.MeasurementUnitsCodeSequence = [code_item(code["unit"], "UCUM", code["unit"])]
-        item.NumericValue = DSfloat(value, auto_format=True)
-        item.ReferencedWaveformChannels, item.AnnotationGroupNumber = _ALL_CHANNELS, 1
-        items.append(item)
-    return items
 
 
 def _line(text: str, length: int) -> str:

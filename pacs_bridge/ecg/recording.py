@@ -77,20 +77,23 @@ class EcgDevice:
 
 @dataclass(frozen=True, kw_only=True)
 class PrintedMeasurements:
-    """The machine's own measurements, as it prints them on its paper; milliseconds, degrees, beats a minute."""
+    """The machine's own measurements, as it prints them on its paper; milliseconds, degrees, beats a minute.
 
-    heart_rate: int | None = None
-    rr_ms: int | None = None
-    pr_ms: int | None = None
-    qrs_ms: int | None = None
-    qt_ms: int | None = None
+    Whole numbers where it prints whole numbers, as nearly every machine does.
+    """
+
+    heart_rate: float | None = None
+    rr_ms: float | None = None
+    pr_ms: float | None = None
+    qrs_ms: float | None = None
+    qt_ms: float | None = None
     #: By a formula that the file does not name.
-    qtc_ms: int | None = None
-    qtc_bazett_ms: int | None = None
-    qtc_fridericia_ms: int | None = None
-    p_axis: int | None = None
-    qrs_axis: int | None = None
-    t_axis: int | None = None
+    qtc_ms: float | None = None
+    qtc_bazett_ms: float | None = None
+    qtc_fridericia_ms: float | None = None
+    p_axis: float | None = None
+    qrs_axis: float | None = None
+    t_axis: float | None = None
     #: Its interpretation, a line each; in the wording of whoever confirmed it last.
     statements: tuple[str, ...] = ()
 

@@ -205,10 +205,15 @@ def _printed(record: ECGRecord) -> PrintedMeasurements:
         p_axis=told.p_axis,
         qrs_axis=told.qrs_axis,
         t_axis=told.t_axis,
-        statements=tuple(
-            " ".join(in_chinese(part).strip() for part in statement if part) for statement in record.interpretation.statements
-        ),
+        statements=_statements(record),
     )
+
+
+def _statements(record: ECGRecord) -> tuple[str, ...]:
+    """The rhythm, where the file keeps it apart (HL7), before the interpretation."""
+    said = [(record.annotations.get("rhythm", ""),), *record.interpretation.statements]
+    lines = [" ".join(in_chinese(part).strip() for part in parts if part) for parts in said]
+    return tuple(dict.fromkeys(line for line in lines if line))
 
 
 def _qtc(record: ECGRecord) -> int | None:
@@ -218,5 +223,6 @@ def _qtc(record: ECGRecord) -> int | None:
         record.annotations.get("MDC_ECG_TIME_PD_QTc"),  # HL7
         record.raw_metadata.get("qtc_ms"),  # SCP-ECG
         record.raw_metadata.get("qtc"),  # Mortara
+        None if record.measurements.qtc_bazett else record.annotations.get("qtc"),  # Philips Sierra 1.03
     )
     return next((int(match[1]) for value in written if value is not None and (match := _QTC.match(str(value)))), None)

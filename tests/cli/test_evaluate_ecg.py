@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydicom import dcmread
 from typer.testing import CliRunner
 
 from cli.command import app
-from cli.ecg_device_figures import device_example, printed_measurements
+from cli.ecg_beat_figures import beat_figures
 from cli.evaluation import NothingToMeasure
+from inference.ecg.delineation import Delineator
+from models.ecg.data import MICROVOLTS_A_STEP as MICROVOLTS_OF_PTBXL
 from models.ecg_quality.data import MICROVOLTS_A_STEP
 from tests.inference.ecg.hearts import heart, regular
 from tests.models.test_ecg_delineation import write_record
@@ -68,12 +69,20 @@ def test_every_part_of_a_folder_is_measured(everything: Path, tmp_path: Path) ->
     assert found["quality"]["called_unfit"] == {"unacceptable": 1, "acceptable": 0}
     first, example = found["devices"]
     assert first["file"] == "cardiosoft.xml"
-    assert first["device"]["qrs"] == 94
-    assert first["difference"]["qrs"] == first["ours"]["qrs"] - 94
-    assert example["device"]["pr"] == 161
+    assert first["printed"]["ecg_qrs"] == first["read_back"]["ecg_qrs"] == 94
+    assert first["statements"] == ["窦性心律"]
+    assert first["equal"]
+    assert first["difference"]["ecg_qrs"] == first["ours"]["ecg_qrs"] - 94
+    assert example["read_back"]["ecg_pr"] == 161
     assert 0 < found["seconds_from_file_to_statements"]["processor"] < 5
     text = card.read_text(encoding="utf-8")
-    for words in ("## Measurements", "## Quality", "## Beside the device", "| cardiosoft.xml |", "s from a DICOM file"):
+    for words in (
+        "## Measurements",
+        "## Quality",
+        "## Beside the device",
+        "| cardiosoft.xml | QRS (ms) | 94 | 94 |",
+        "s from a DICOM file",
+    ):
         assert words in text
 
 
@@ -83,9 +92,22 @@ def test_one_part_alone_is_measured_too(everything: Path) -> None:
     assert figures(everything / "formats").keys() == {"devices", "seconds_from_file_to_statements"}
 
 
-def test_the_devices_own_numbers_are_found_among_its_annotations() -> None:
-    printed = printed_measurements(dcmread(device_example()))
-    assert printed == {"rr": 982, "pr": 161, "qrs": 75, "qt": 368, "axis_p": 74, "axis_qrs": 52, "axis_t": 57}
+def test_the_kinds_of_beats_are_counted_by_what_reports_say(tmp_path: Path) -> None:
+    early = [at - 0.25 if number == 5 else at for number, at in enumerate(regular(0.8))]
+    rows = [("1", early, {"PAC": 1}), ("2", regular(0.8), {"NORM": 1})]
+    signals = np.stack([np.stack(list(heart(times, rate=100.0).values())) for _, times, _ in rows])
+    steps = np.rint(signals / MICROVOLTS_OF_PTBXL).astype(np.int16)
+    halves = np.diff(steps, axis=2, prepend=np.int16(0)).astype("<i2").view(np.uint8).reshape(-1, 2).T
+    (tmp_path / "fold09.xz").write_bytes(lzma.compress(np.ascontiguousarray(halves).tobytes()))
+    np.save(tmp_path / "fold09_ids.npy", np.array([int(name) for name, *_ in rows]))
+    with (tmp_path / "labels.csv").open("w", newline="", encoding="utf-8") as lines:
+        table = csv.writer(lines)
+        table.writerow(["ecg_id", "age", "sex", "strat_fold", "PVC", "PAC", "NORM"])
+        table.writerows([name, 50, 0, 9, *(said.get(code, 0) for code in ("PVC", "PAC", "NORM"))] for name, _, said in rows)
+    assert beat_figures(tmp_path, (9,), Delineator()) == {
+        "PAC": {"records": 1, "with_ventricular": 0, "with_early": 1},
+        "NORM": {"records": 1, "with_ventricular": 0, "with_early": 0},
+    }
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:

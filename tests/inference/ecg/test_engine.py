@@ -96,7 +96,9 @@ def test_the_evidence_is_plain_json_and_the_model_is_named(engine: EcgEngine, tm
     assert evidence["sampling_rate"] == 500
     assert len(evidence["leads"]) == 12
     assert len(evidence["beats"]) == 7
-    assert evidence["beats"][0].keys() == {"p_on", "p_off", "qrs_on", "r", "qrs_off", "t_on", "t_off"}
+    assert evidence["beats"][0].keys() == {"p_on", "p_off", "qrs_on", "r", "qrs_off", "t_on", "t_off", "kind"}
+    assert {beat["kind"] for beat in evidence["beats"]} == {"N"}
+    assert evidence["device"] is None
     assert np.diff([beat["r"] for beat in evidence["beats"]]) == pytest.approx(0.8, abs=0.01)
     delineator, network, acceptance, exchange, rules = reading.models
     assert "openecg" in delineator.name
@@ -119,6 +121,19 @@ def test_the_evidence_says_what_the_recording_is_worth(engine: EcgEngine, device
     assert evidence["heights"]["V5"]["r"] > 1.5
     assert evidence["heights"]["V5"].keys() == {"r", "s", "j", "st60"}
     assert evidence["rhythm"]["atrial_rate"] == pytest.approx(61, abs=1)
+
+
+def test_what_the_machine_printed_stands_beside_our_numbers(engine: EcgEngine, device_ecg: Ecg) -> None:
+    reading = engine.read_recording(device_ecg)
+    device = json.loads(json.dumps(reading.evidence["device"]))
+    assert device["values"] == {
+        "ecg_rr": 982, "ecg_pr": 161, "ecg_qrs": 75, "ecg_qt": 368, "ecg_qtc": 370,
+        "ecg_axis_p": 74, "ecg_axis_qrs": 52, "ecg_axis_t": 57,
+    }  # fmt: skip
+    assert device["statements"] == ["RITMO SINUSALE", "ECG NORMALE"]
+    declined = engine.read_recording(replace(device_ecg, microvolts=device_ecg.microvolts * 0))
+    assert declined.outcome is Outcome.DECLINED
+    assert declined.evidence["device"] == device
 
 
 def test_exchanged_arms_are_suspected(engine: EcgEngine, device_ecg: Ecg) -> None:

@@ -56,6 +56,19 @@ def contradictions_of(found: Interpretation) -> list[tuple[str, str]]:
     return [pair for row in CONTRADICTIONS for pair in combinations(row, 2) if set(pair) <= codes]
 
 
+def test_a_ventricular_beat_that_only_the_rule_sees_is_said_where_the_network_was_not_asked() -> None:
+    seen = ("ecg_sinus_rhythm", "ecg_premature_ventricular_beats")
+    assert {said.code for said in interpret(seen, None, RESTING).said} == set(seen)
+    assert "ecg_premature_ventricular_beats" not in say("SR", rules=seen)
+    assert "ecg_premature_ventricular_beats" in say("SR", "PVC", rules=seen)
+
+
+def test_an_early_beat_that_only_the_rule_sees_is_said() -> None:
+    assert say("SR", rules=("ecg_sinus_rhythm", "ecg_premature_atrial_beats", "ecg_irregular_rhythm")) == {
+        "ecg_sinus_rhythm", "ecg_premature_atrial_beats",
+    }  # fmt: skip
+
+
 def test_fibrillation_beats_sinus_rhythm_and_everything_that_needs_a_p_wave() -> None:
     rules = ("ecg_sinus_rhythm", "ecg_first_degree_av_block", "ecg_irregular_rhythm", NORMAL)
     assert say("AFIB", "SR", "SARRH", "PAC", "LAO/LAE", "NORM", rules=rules) == {"ecg_atrial_fibrillation"}

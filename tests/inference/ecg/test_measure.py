@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.ecg.delineation import Delineator, at_rate
+from inference.ecg.amplitudes import amplitudes_of
+from inference.ecg.beats import Beat
+from inference.ecg.delineation import RATE, Delineator, at_rate
 from inference.ecg.leads import LEADS
-from inference.ecg.measure import Measures, longest_pause, measure
+from inference.ecg.measure import Measures, longest_pause, measure, usual_beats
 from inference.ecg.waveform import Ecg
 from tests.inference.ecg.hearts import ecg_of, heart, regular
 
@@ -27,11 +29,11 @@ def test_all_beats_of_a_recording_are_found_to_its_edges(device_measures: Measur
     ("code", "device", "tolerance"),
     [
         ("ecg_rr", 982, 5),
-        ("ecg_pr", 161, 25),
-        ("ecg_qrs", 75, 25),
-        ("ecg_qt", 368, 25),
+        ("ecg_pr", 161, 15),
+        ("ecg_qrs", 75, 6),
+        ("ecg_qt", 368, 10),
         ("ecg_axis_p", 74, 8),
-        ("ecg_axis_qrs", 52, 8),
+        ("ecg_axis_qrs", 52, 4),
         ("ecg_axis_t", 57, 8),
     ],
 )
@@ -74,6 +76,28 @@ def test_without_p_waves_there_is_no_pr_and_the_reason_is_told(delineator: Delin
     assert measures.absent["ecg_pr"] == "ecg_no_p_waves"
     assert measures.facts["p_share"] < 0.5
     assert measures.facts["rr_changing_share"] > 0.5
+
+
+@pytest.mark.parametrize("angle", [-150.0, -60.0, 0.0, 45.0, 120.0])
+@pytest.mark.parametrize("missing", [(), ("I",), ("I", "aVF")])
+def test_the_axis_is_the_direction_of_the_net_heights_whatever_leads_are_left(angle: float, missing: tuple[str, ...]) -> None:
+    looks = {"I": 0, "II": 60, "III": 120, "aVR": -150, "aVL": -30, "aVF": 90}
+    shape = np.exp(-0.5 * ((np.arange(5000) % 400 - 200) / 10) ** 2)
+    beats = [Beat(qrs_on=at / RATE - 0.06, r=at / RATE, qrs_off=at / RATE + 0.06) for at in range(600, 4600, 400)]
+    signals = {
+        name: 800 * shape * np.cos(np.radians(angle - look)) * (np.sqrt(3) / 2 if name.startswith("a") else 1)
+        for name, look in looks.items()
+        if name not in missing
+    }
+    assert amplitudes_of(beats, signals).axis_qrs == pytest.approx(angle, abs=1)
+
+
+def test_intervals_leave_ventricular_and_early_beats_out() -> None:
+    usual = [Beat(qrs_on=at, r=at + 0.04, qrs_off=at + 0.09, kind="N") for at in (1.0, 2.0)]
+    others = [Beat(qrs_on=1.5, r=1.58, qrs_off=1.66, kind="V"), Beat(qrs_on=2.5, r=2.54, qrs_off=2.59, kind="S")]
+    cut = Beat(qrs_on=3.0, r=3.04, qrs_off=3.09)
+    assert usual_beats([*usual, *others, cut]) == [*usual, cut]
+    assert usual_beats(others) == others
 
 
 def test_one_lead_gives_intervals_but_no_axis(delineator: Delineator) -> None:

@@ -36,6 +36,8 @@ FACTS = {
     "st_v1_v3_mv": 0.08,
     "st_v4_v6_mv": 0.04,
     "lead_count": 12.0,
+    "ventricular_beats": 0.0,
+    "supraventricular_beats": 0.0,
 }
 
 

@@ -75,6 +75,20 @@ def hl7(folder: Path, leads: Samples, *, scale: str = "2.5", increment: str = "0
         f"<digits>{' '.join(map(str, row))}</digits></value></sequence></component>"
         for lead, row in leads.items()
     )
+    annotations = "".join(
+        f'<component><annotation><code code="MDC_ECG_{code}"/><value xsi:type="PQ" value="{value}" unit="{unit}"/></annotation>'
+        "</component>"
+        for code, value, unit in (
+            ("HEART_RATE", 66, "bpm"), ("TIME_PD_PR", 148, "ms"), ("TIME_PD_QRS", 96, "ms"), ("TIME_PD_QT", 0.402, "s"),
+            ("TIME_PD_QTcB", 421, "ms"), ("ANGLE_QRS_FRONT", -61, "deg"),
+        )
+    )  # fmt: skip
+    annotations += (
+        '<component><annotation><code code="MDC_ECG_RHY"/><value xsi:type="CE" code="MDC_ECG_RHY_SINUS_RHY" '
+        'displayName="Sinus Rhythm"/></annotation></component><component><annotation><code code="MDC_ECG_INTERPRETATION"/>'
+        '<component><annotation><code code="MDC_ECG_INTERPRETATION_STATEMENT"/><value xsi:type="ST">左前分支阻滞</value>'
+        "</annotation></component></annotation></component>"
+    )
     return _written(
         folder / "annotated.xml",
         f"""<?xml version="1.0" encoding="UTF-8"?>
@@ -87,7 +101,8 @@ def hl7(folder: Path, leads: Samples, *, scale: str = "2.5", increment: str = "0
 <component><series><code code="RHYTHM"/><component><sequenceSet>
 <component><sequence><code code="TIME_ABSOLUTE"/><value xsi:type="GLIST_TS"><head value="20261124081530"/>
 <increment value="{increment}" unit="s"/></value></sequence></component>
-{sequences}</sequenceSet></component></series></component></AnnotatedECG>""",
+{sequences}</sequenceSet></component>
+<subjectOf><annotationSet>{annotations}</annotationSet></subjectOf></series></component></AnnotatedECG>""",
     )
 
 
@@ -111,6 +126,10 @@ def sierra(folder: Path, leads: Samples, *, version: str = "1.04", mark: bool = 
 <numberchannelsallocated>{len(leads)}</numberchannelsallocated></signalcharacteristics></dataacquisition>
 <patient><generalpatientdata><patientid>S0001</patientid><name><lastname>赵</lastname><firstname>六</firstname></name>
 <sex>Female</sex></generalpatientdata></patient>
+<interpretations><interpretation><globalmeasurements><heartrate>41</heartrate><rrint>1463</rrint><print>144</print>
+<qrsdur>102</qrsdur><qtint>564</qtint><qtcb>466</qtcb><pfrontaxis>19</pfrontaxis></globalmeasurements>
+<statement><leftstatement>窦性心动过缓</leftstatement><rightstatement>V-rate&lt;60</rightstatement></statement>
+</interpretation></interpretations>
 <waveforms><parsedwaveforms dataencoding="Base64" {how} leadlabels="{" ".join(leads)}" numberofleads="{len(leads)}"
 durationperchannel="{length * 1000 // RATE}">{data}</parsedwaveforms></waveforms></restingecgdata>""",
         "utf-16",
@@ -151,6 +170,7 @@ def mortara(folder: Path, leads: Samples, *, units_per_millivolt: int = 400) -> 
 <SUBJECT LAST_NAME="SUN" FIRST_NAME="QI" ID="E0001" GENDER="MALE" DOB="19710101"/>
 <SOURCE MANUFACTURER="Mortara" MODEL="ELI 250" LOW_PASS_FILTER="300"/>
 <TYPICAL_CYCLE PR_DURATION="160" QRS_DURATION="88" QT="400" QTC="403" P_AXIS="20" QRS_AXIS="30" T_AXIS="25"/>
+<AUTOMATIC_INTERPRETATION><STATEMENT TEXT="NORMAL SINUS RHYTHM"/></AUTOMATIC_INTERPRETATION>
 {channels}</ECG>""",
     )
 
@@ -222,7 +242,7 @@ def wfdb(folder: Path, leads: Samples, *, gain: str = "200(0)/mV", file: str = "
 
 
 def scp(folder: Path, leads: Samples, *, interval: int = 2000, step_nanovolts: int = 4880) -> Path:
-    """SCP-ECG 2.0 without compression; sections 0, 1, 3, 6 and 7."""
+    """SCP-ECG 2.0 without compression; sections 0, 1, 3, 6, 7 and 8."""
     numbers = {"I": 1, "II": 2, "V1": 3, "V2": 4, "V3": 5, "V4": 6, "V5": 7, "V6": 8}
     length = len(next(iter(leads.values())))
 
@@ -238,7 +258,9 @@ def scp(folder: Path, leads: Samples, *, interval: int = 2000, step_nanovolts: i
     rows = [row.astype("<i2").tobytes() for row in leads.values()]
     rhythm = struct.pack("<HHBB", step_nanovolts, interval, 0, 0) + struct.pack(f"<{len(rows)}H", *map(len, rows))
     waves = struct.pack("<BBHH5H3h", 1, 0, 833, 833, 286, 388, 434, 554, 854, 44, -61, 86)
-    bodies = {1: patient, 3: definition, 6: rhythm + b"".join(rows), 7: waves}
+    statement = "窦性心律".encode("gb2312") + b"\0"
+    said = struct.pack("<BHBB3BBBH", 0, 2026, 11, 24, 8, 15, 30, 1, 1, len(statement)) + statement
+    bodies = {1: patient, 3: definition, 6: rhythm + b"".join(rows), 7: waves, 8: said}
     sections, pointers = b"", b""
     begin = 6 + 16 + 10 * 12
     for number in range(1, 12):

@@ -87,6 +87,13 @@ def test_scp_and_hl7_of_the_same_recording_agree_sample_by_sample() -> None:
     for name in ("pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "p_axis", "qrs_axis", "t_axis"):
         assert getattr(scp.printed, name) == getattr(hl7.printed, name), name
     assert (hl7.printed.pr_ms, hl7.printed.qrs_ms, hl7.printed.qt_ms) == (148, 120, 420)
+    assert hl7.printed.statements == ("Sinus Rhythm",)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_the_machine_printed_is_read_back_unchanged(name: str, tmp_path: Path) -> None:
+    path = convert_ecg(ecg_source(FOLDER / name), tmp_path, timezone="Asia/Shanghai").path
+    assert read_ecg(path).printed == read_recording(FOLDER / name).printed
 
 
 def test_sierra_agrees_with_einthoven_its_calibration_mark_and_its_printed_amplitudes() -> None:
