@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,21 +13,20 @@ from sqlalchemy.orm import Session
 from api.county_words import county_time
 from api.ecg_comparison import changes, earlier_ecgs
 from api.ecg_evidence import EcgEvidence, evidence_of
-from api.ecg_measuring import keep_measurement, measurement_of
-from api.ecg_words import ecg_words
+from api.ecg_measuring import keep_measurement, measurements_of
+from api.ecg_panel import panel_of
+from api.ecg_words import ecg_words, number_words
 from api.house import House, house_of
 from api.images_of_study import ecgs_of, fetch_ecg
 from api.pages import language_of
-from api.refusals import N_, NoSuchPage
+from api.refusals import NoSuchPage
 from api.signing_in import require
 from api.studies import visible_study
-from api.translations import translate
 from api.web.ecg_paper import ecg_paper_svg, paper_plan
 from api.web.ecg_signal import signal_of
 from core import audit
 from core.access import Permission, Person
 from core.tables import Instance, Study
-from inference.vocabulary.terms import vocabulary
 
 router = APIRouter(prefix="/studies/{study_instance_uid}/ecg/{sop_instance_uid}", include_in_schema=False)
 
@@ -49,8 +47,6 @@ _SHOWN = (
     "ecg_axis_qrs",
     "ecg_axis_t",
 )
-#: How a page writes units that UCUM spells for machines.
-_UNITS = {"/min": N_("/min"), "deg": "°"}
 
 
 class Lines(BaseModel):
@@ -119,7 +115,7 @@ def ecg_for_the_page(
         **told,
         "paper": paper_plan(),
         "words": ecg_words(language),
-        "names": _names(language),
+        "names": {code: number_words(code, language) for code in _SHOWN},
         "changed_from": changes(),
         "earlier": earlier,
         "may_measure": person.may(Permission.JUDGE_FINDINGS),
@@ -173,25 +169,19 @@ def _about(session: Session, house: House, language: str, study: Study, sop_inst
         "lines": evidence.lines,
         "values": {code: value for code, value in evidence.values.items() if code in _SHOWN},
         "doctor": _doctor(session, house, language, study, sop_instance_uid),
+        "evidence": panel_of(evidence, language),
     }
 
 
 def _doctor(session: Session, house: House, language: str, study: Study, sop_instance_uid: str) -> dict[str, Any] | None:
-    kept = measurement_of(session, study, sop_instance_uid)
-    return None if kept is None else {**asdict(kept), "at": _time(house, language, kept.at)}
-
-
-def _names(language: str) -> dict[str, dict[str, Any]]:
-    terms = {code: vocabulary().measurements[code] for code in _SHOWN}
+    kept = measurements_of(session, study).get(sop_instance_uid)
+    if kept is None:
+        return None
     return {
-        code: {
-            "name": term.zh if language == "zh" else term.en,
-            "unit": translate(language, _UNITS.get(term.unit, term.unit)),
-            "digits": term.digits,
-            "low": term.low,
-            "high": term.high,
-        }
-        for code, term in terms.items()
+        "lines": kept.lines,
+        "values": kept.values,
+        "by": kept.measured_by.display_name,
+        "at": _time(house, language, kept.measured_at),
     }
 
 

@@ -1,9 +1,9 @@
-"""What the pre-read stored of one recording: its beats, its numbers, and where its lines stand on the averaged beat."""
+"""What the pre-read stored of one recording: beats, numbers, what they rest on, where its lines stand on the averaged beat."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
@@ -26,6 +26,10 @@ class EcgEvidence:
     beats: Sequence[Beat] = ()
     #: By code of the vocabulary's measurements.
     values: Mapping[str, float]
+    #: Everything that the engine noted, by its keys.
+    noted: Mapping[str, Any] = field(default_factory=dict)
+    #: Name and version of the model that measured.
+    model: str = ""
 
     @property
     def rr_ms(self) -> float | None:
@@ -64,5 +68,11 @@ def evidence_of(session: Session, study: Study, sop_instance_uid: str) -> EcgEvi
         for one in kept:
             if one.get("sop_instance_uid") == sop_instance_uid:
                 numbers = [number for number in pre_read.measurements if number.sop_instance_uid == sop_instance_uid]
-                return EcgEvidence(beats=one.get("beats") or [], values={number.code: number.value for number in numbers})
+                model = pre_read.models[0] if pre_read.models else {}
+                return EcgEvidence(
+                    beats=one.get("beats") or [],
+                    values={number.code: number.value for number in numbers},
+                    noted={"reason": pre_read.reason, **one},
+                    model=f"{model.get('name', '')} {model.get('version', '')}".strip(),
+                )
     return None

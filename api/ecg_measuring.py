@@ -1,26 +1,27 @@
 """A doctor's own measurement of an ECG: lines moved on the averaged beat, the intervals that follow, who did it and when.
 
-The pre-read stays as the engine said it. Each saving is an event of the audit chain, ``ecg_measured``, and its newest is what
-holds; taking it back is an event too.
+The pre-read stays as the engine said it. Each saving is a row and an event of the audit chain, and the newest row of a recording
+is what holds; taking it back is a row without lines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, joinedload
 
 from api.ecg_evidence import LINES
 from api.refusals import N_, Refusal
 from core import audit
 from core.access import Permission, Person
-from core.tables import AuditEvent, Study, User
+from core.clock import now
+from core.tables import EcgMeasurement, Study
 
-_MEASURED, _TAKEN_BACK = "ecg_measured", "ecg_measurement_taken_back"
+#: What six lines can say. Of a recording that a doctor has measured no machine's word counts for these, not even where the
+#: doctor saw nothing to measure.
+MEASURED = ("ecg_pr", "ecg_qrs", "ecg_qt", "ecg_qtc_bazett", "ecg_qtc_fridericia")
 #: ms from R that a beat can reach, before and after.
 _FARTHEST = 2_000.0
 
@@ -31,18 +32,6 @@ class LinesOutOfOrder(Refusal):
     status = 422
     message_id = N_("The lines are not in the order P, QRS, T.")
     remedy_id = N_("Move them so that P ends before QRS begins and T begins after QRS ends, and save again.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EcgMeasurement:
-    """What one doctor measured on one recording."""
-
-    #: ms from R by name out of ``LINES``; None for a wave that the doctor does not see.
-    lines: Mapping[str, float | None]
-    #: By code of the vocabulary's measurements.
-    values: Mapping[str, float]
-    by: str
-    at: datetime
 
 
 def values_of(lines: Mapping[str, float | None], rr_ms: float | None) -> dict[str, float]:
@@ -86,23 +75,34 @@ def keep_measurement(
         If the lines cannot be those of a beat.
     """
     person.must(Permission.JUDGE_FINDINGS)
-    detail: dict[str, object] = {"sop_instance_uid": sop_instance_uid}
-    if lines is not None:
-        standing = {name: lines.get(name) for name in LINES}
-        detail |= {"lines_ms": standing, "rr_ms": rr_ms, "values": values_of(standing, rr_ms)}
-    action = _TAKEN_BACK if lines is None else _MEASURED
-    audit.record(session, person.actor, action, f"study:{study.study_instance_uid}", detail)
-
-
-def measurement_of(session: Session, study: Study, sop_instance_uid: str) -> EcgMeasurement | None:
-    """Return the doctor's measurement that holds for a recording, or None."""
-    query = select(AuditEvent).where(
-        AuditEvent.subject == f"study:{study.study_instance_uid}", AuditEvent.action.in_((_MEASURED, _TAKEN_BACK))
+    standing = None if lines is None else {name: lines.get(name) for name in LINES}
+    row = EcgMeasurement(
+        study_id=study.id,
+        sop_instance_uid=sop_instance_uid,
+        lines=standing,
+        rr_ms=None if standing is None else rr_ms,
+        values={} if standing is None else values_of(standing, rr_ms),
+        measured_by_id=person.user_id,
+        measured_at=now(),
     )
-    events = session.scalars(query.order_by(AuditEvent.id.desc())).all()
-    event = next((one for one in events if one.detail.get("sop_instance_uid") == sop_instance_uid), None)
-    if event is None or event.action == _TAKEN_BACK:
-        return None
-    username = event.actor.removeprefix("user:")
-    name = session.scalar(select(User.display_name).where(User.username == username))
-    return EcgMeasurement(lines=event.detail["lines_ms"], values=event.detail["values"], by=name or username, at=event.at)
+    session.add(row)
+    action = "ecg_measurement_taken_back" if standing is None else "ecg_measured"
+    said = {} if standing is None else {"lines_ms": standing, "rr_ms": rr_ms, "values": row.values}
+    audit.record(
+        session, person.actor, action, f"study:{study.study_instance_uid}", {"sop_instance_uid": sop_instance_uid, **said}
+    )
+
+
+def measurements_of(session: Session, study: Study) -> dict[str, EcgMeasurement]:
+    """Return the doctors' measurements that hold, by recording, each with the person who measured."""
+    newest = select(func.max(EcgMeasurement.id)).where(EcgMeasurement.study_id == study.id)
+    query = select(EcgMeasurement).where(EcgMeasurement.id.in_(newest.group_by(EcgMeasurement.sop_instance_uid)))
+    rows = session.scalars(query.options(joinedload(EcgMeasurement.measured_by)).order_by(EcgMeasurement.id))
+    return {row.sop_instance_uid: row for row in rows if row.lines is not None}
+
+
+def holding_values(machine: Mapping[str, float], measured: EcgMeasurement | None) -> dict[str, float]:
+    """Return the numbers of one recording that hold: the doctor's where a doctor has measured, the machine's for the rest."""
+    if measured is None:
+        return dict(machine)
+    return {**{code: value for code, value in machine.items() if code not in MEASURED}, **measured.values}

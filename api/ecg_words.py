@@ -1,9 +1,15 @@
-"""Every word that the ECG page's script shows, in the reader's language."""
+"""Every word that the ECG page's script shows, and an ECG's numbers with name and unit, in the reader's language."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from api.refusals import N_
 from api.translations import translate
+from inference.vocabulary.terms import vocabulary
+
+#: How a page writes units that UCUM spells for machines.
+_UNITS = {"/min": N_("/min"), "deg": "°"}
 
 _WORDS = {
     "sheet": N_("ECG paper"),
@@ -36,6 +42,7 @@ _WORDS = {
     "of_beats": N_("median of %(count)s beats"),
     "measurement": N_("Measurement"),
     "machine": N_("AI pre-read"),
+    "device": N_("Device's own"),
     "doctor": N_("Doctor"),
     "earlier": N_("Earlier ECG"),
     "difference": N_("Difference"),
@@ -45,6 +52,14 @@ _WORDS = {
     "saved": N_("Measurement saved."),
     "taken_back": N_("Measurement taken back."),
     "not_saved": N_("The measurement was not saved."),
+    "lead": N_("Lead"),
+    "signal": N_("Signal"),
+    "height_r": N_("R (mV)"),
+    "height_s": N_("S (mV)"),
+    "height_j": N_("J (mV)"),
+    "height_st60": N_("ST, J + 60 ms (mV)"),
+    "rhythm": N_("Rhythm"),
+    "device_says": N_("The device says"),
     "seconds_of": N_("Seconds %(from)s to %(to)s of %(all)s"),
 }
 
@@ -52,3 +67,21 @@ _WORDS = {
 def ecg_words(language: str) -> dict[str, str]:
     """Return the words by their key; places stay as ``%(name)s`` for the script to fill."""
     return {key: translate(language, message) for key, message in _WORDS.items()}
+
+
+def number_words(code: str, language: str) -> dict[str, Any]:
+    """Return a number's ``name``, ``unit``, ``digits`` and usual limits ``low`` and ``high``."""
+    term = vocabulary().measurements[code]
+    return {
+        "name": term.zh if language == "zh" else term.en,
+        "unit": translate(language, _UNITS.get(term.unit, term.unit)),
+        "digits": term.digits,
+        "low": term.low,
+        "high": term.high,
+    }
+
+
+def number_in_words(code: str, value: float, language: str) -> str:
+    """Return a number as a report writes it: name, value, unit."""
+    words = number_words(code, language)
+    return f"{words['name']} {value:.{words['digits']}f} {words['unit']}".rstrip().replace(" °", "°")

@@ -6,23 +6,28 @@ A pre-read is a machine's word: its Observations are ``preliminary`` for ever an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from typing import Any
 
-from api.fhir_codes import both, finding_value, measurement_code, report_category, report_code
+from api.fhir_codes import both, finding_value, report_category, report_code
+from api.fhir_ecg import measured_ids, not_remeasured
+from api.fhir_parts import (
+    CATEGORY,
+    derived_from,
+    identifiers_of,
+    instant,
+    number_fields,
+    patient_resource,
+    study_identifier,
+    unit,
+)
 from core.lifecycles.preread import PreReadState
-from core.tables import Finding, Measurement, Organisation, Patient, PreRead, ReportVersion, Study, Verdict
-from inference.vocabulary.terms import MeasurementTerm, vocabulary
+from core.tables import EcgMeasurement, Finding, Measurement, Organisation, PreRead, ReportVersion, Study, Verdict
+from inference.vocabulary.terms import vocabulary
 
-UCUM = "http://unitsofmeasure.org"
-_DICOM_UID = "urn:dicom:uid"
-_CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
-_IDENTIFIER_TYPE = "http://terminology.hl7.org/CodeSystem/v2-0203"
-_INTERPRETATION = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation"
 _NAME_TYPE = "model-name"
-_GENDERS = {"M": "male", "F": "female", "O": "other"}
 _FINDING = {
     "coding": [{"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "121071", "display": "Finding"}],
     **both("影像所见", "Finding of the study"),
@@ -41,7 +46,12 @@ _MACHINE_WORD = both(
 
 
 def diagnostic_report(
-    study: Study, version: ReportVersion | None, pre_reads: Sequence[PreRead], *, web_address: str
+    study: Study,
+    version: ReportVersion | None,
+    pre_reads: Sequence[PreRead],
+    *,
+    measured: Mapping[str, EcgMeasurement],
+    web_address: str,
 ) -> dict[str, Any]:
     """Return what there is to say of a study.
 
@@ -51,27 +61,30 @@ def diagnostic_report(
         The signed version that is valid now; None while nobody has signed.
     pre_reads
         The pre-reads of the study's present revision.
+    measured
+        What doctors measured themselves, by recording: it stands in the place of the machine's numbers.
     web_address
         Where the signed PDF is fetched.
     """
     read = [one for one in pre_reads if one.state is PreReadState.READ]
-    results = [observation_id(row) for one in read for row in _told(one, signed=version is not None)]
+    results = [observation_id(row) for one in read for row in _told(one, measured, signed=version is not None)]
+    results += measured_ids(measured)
     report: dict[str, Any] = {
         "resourceType": "DiagnosticReport",
         "id": str(study.id),
-        "meta": {"lastUpdated": _instant(_newest(study, version, read)), "versionId": _version_id(version, study)},
+        "meta": {"lastUpdated": instant(_newest(study, version, read)), "versionId": _version_id(version, study)},
         "language": "zh-CN",
-        "contained": [_patient(study.patient), _organisation("performer", study.organisation)],
-        "identifier": _identifiers(study),
+        "contained": [patient_resource(study.patient), _organisation("performer", study.organisation)],
+        "identifier": identifiers_of(study),
         "status": _status(version, read),
         "category": [report_category(study.modality)],
         "code": report_code(study.modality),
         "subject": {"reference": "#patient"},
         "performer": [{"reference": "#performer"}],
-        "imagingStudy": [{"identifier": _study_identifier(study), "type": "ImagingStudy"}],
+        "imagingStudy": [{"identifier": study_identifier(study), "type": "ImagingStudy"}],
     }
     if study.performed_at:
-        report["effectiveDateTime"] = _instant(study.performed_at)
+        report["effectiveDateTime"] = instant(study.performed_at)
     if results:
         report["result"] = [{"reference": f"Observation/{one}"} for one in results]
     if version is not None:
@@ -86,24 +99,24 @@ def observation(row: Finding | Measurement, pre_read: PreRead) -> dict[str, Any]
     resource: dict[str, Any] = {
         "resourceType": "Observation",
         "id": observation_id(row),
-        "meta": {"lastUpdated": _instant(pre_read.finished_at or pre_read.queued_at)},
+        "meta": {"lastUpdated": instant(pre_read.finished_at or pre_read.queued_at)},
         "language": "zh-CN",
-        "contained": [_patient(study.patient), _device(pre_read)],
+        "contained": [patient_resource(study.patient), _device(pre_read)],
         "status": "preliminary",
-        "category": [{"coding": [{"system": _CATEGORY, "code": "procedure" if pre_read.engine == "ecg" else "imaging"}]}],
+        "category": [{"coding": [{"system": CATEGORY, "code": "procedure" if pre_read.engine == "ecg" else "imaging"}]}],
         "subject": {"reference": "#patient"},
         "device": {"reference": "#device"},
-        "identifier": _identifiers(study),
+        "identifier": identifiers_of(study),
         "note": [_MACHINE_WORD],
     }
     if study.performed_at:
-        resource["effectiveDateTime"] = _instant(study.performed_at)
+        resource["effectiveDateTime"] = instant(study.performed_at)
     if pre_read.finished_at:
-        resource["issued"] = _instant(pre_read.finished_at)
+        resource["issued"] = instant(pre_read.finished_at)
     source = row.sop_instance_uid if isinstance(row, Measurement) else (row.region or {}).get("sop_instance_uid")
     if source:
-        resource["derivedFrom"] = [{"identifier": {"system": _DICOM_UID, "value": f"urn:oid:{source}"}, "display": "DICOM"}]
-    resource |= _number(row) if isinstance(row, Measurement) else _statement(row, pre_read)
+        resource["derivedFrom"] = derived_from(source)
+    resource |= number_fields(row.code, row.value) if isinstance(row, Measurement) else _statement(row, pre_read)
     return resource
 
 
@@ -130,14 +143,14 @@ def bundle(resources: Iterable[dict[str, Any]], *, address: str, total: int | No
     }
 
 
-def _told(pre_read: PreRead, *, signed: bool) -> list[Finding | Measurement]:
+def _told(pre_read: PreRead, measured: Mapping[str, EcgMeasurement], *, signed: bool) -> list[Finding | Measurement]:
     """Return what a report refers to: beside a doctor's signature only numbers and what the doctor has accepted."""
     findings = [
         finding
         for finding in pre_read.findings
         if finding.verdict is Verdict.ACCEPTED or (not signed and finding.verdict is not Verdict.STRUCK)
     ]
-    return [*pre_read.measurements, *findings]
+    return [*not_remeasured(pre_read.measurements, measured), *findings]
 
 
 def _status(version: ReportVersion | None, read: Sequence[PreRead]) -> str:
@@ -156,7 +169,7 @@ def _signed(study: Study, version: ReportVersion, web_address: str) -> dict[str,
     }
     signed: dict[str, Any] = {"conclusion": version.impression, "presentedForm": [form]}
     if version.signed_at:
-        signed["issued"] = form["creation"] = _instant(version.signed_at)
+        signed["issued"] = form["creation"] = instant(version.signed_at)
     if version.signed_by:
         signed["resultsInterpreter"] = [{"display": version.signed_by.display_name}]
     return signed
@@ -174,26 +187,6 @@ def _narrative(title: str, version: ReportVersion | None) -> dict[str, str]:
     return {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{"".join(lines)}</div>'}
 
 
-def _number(row: Measurement) -> dict[str, Any]:
-    term = vocabulary().measurements.get(row.code)
-    if term is None:
-        return {"code": {"text": row.code}, "valueQuantity": {"value": row.value}}
-    value: float | int = round(row.value, term.digits) if term.digits else round(row.value)
-    number: dict[str, Any] = {"code": measurement_code(term), "valueQuantity": {"value": value, **_unit(term.unit)}}
-    limits = {"low": term.low, "high": term.high}
-    usual = {side: {"value": limit, **_unit(term.unit)} for side, limit in limits.items() if limit is not None}
-    if usual:
-        number["referenceRange"] = [usual]
-        number["interpretation"] = [{"coding": [{"system": _INTERPRETATION, "code": _beyond(row.value, term)}]}]
-    return number
-
-
-def _beyond(value: float, term: MeasurementTerm) -> str:
-    if term.low is not None and value < term.low:
-        return "L"
-    return "H" if term.high is not None and value > term.high else "N"
-
-
 def _statement(row: Finding, pre_read: PreRead) -> dict[str, Any]:
     term = vocabulary().findings.get(row.code)
     statement: dict[str, Any] = {
@@ -205,13 +198,9 @@ def _statement(row: Finding, pre_read: PreRead) -> dict[str, Any]:
     if row.verdict is Verdict.ACCEPTED:
         statement["note"] = [_MACHINE_WORD, both("医师已采纳。", "Accepted by a doctor.")]
     if row.probability is not None:
-        percent = {"value": round(row.probability * 100, 1), **_unit("%")}
+        percent = {"value": round(row.probability * 100, 1), **unit("%")}
         statement["component"] = [{"code": _PROBABILITY, "valueQuantity": percent}]
     return statement
-
-
-def _unit(unit: str) -> dict[str, str]:
-    return {"unit": unit, "system": UCUM, "code": unit}
 
 
 def _device(pre_read: PreRead) -> dict[str, Any]:
@@ -233,19 +222,6 @@ def _device(pre_read: PreRead) -> dict[str, Any]:
     }
 
 
-def _patient(patient: Patient) -> dict[str, Any]:
-    resource: dict[str, Any] = {
-        "resourceType": "Patient",
-        "id": "patient",
-        "identifier": [{"type": {"coding": [{"system": _IDENTIFIER_TYPE, "code": "MR"}]}, "value": patient.identifier}],
-        "name": [{"text": patient.name}] if patient.name else [],
-        "gender": _GENDERS.get(patient.sex, "unknown"),
-    }
-    if patient.birth_date:
-        resource["birthDate"] = patient.birth_date.isoformat()
-    return {key: value for key, value in resource.items() if value}
-
-
 def _organisation(name: str, organisation: Organisation) -> dict[str, Any]:
     return {
         "resourceType": "Organization",
@@ -256,18 +232,6 @@ def _organisation(name: str, organisation: Organisation) -> dict[str, Any]:
     }
 
 
-def _identifiers(study: Study) -> list[dict[str, Any]]:
-    identifiers = [_study_identifier(study)]
-    if study.accession_number:
-        kind = {"coding": [{"system": _IDENTIFIER_TYPE, "code": "ACSN"}]}
-        identifiers.append({"type": kind, "value": study.accession_number})
-    return identifiers
-
-
-def _study_identifier(study: Study) -> dict[str, Any]:
-    return {"system": _DICOM_UID, "value": f"urn:oid:{study.study_instance_uid}"}
-
-
 def _newest(study: Study, version: ReportVersion | None, read: Sequence[PreRead]) -> datetime:
     moments = [study.last_received_at, version.signed_at if version else None, *(one.finished_at for one in read)]
     return max(moment for moment in moments if moment is not None)
@@ -275,10 +239,6 @@ def _newest(study: Study, version: ReportVersion | None, read: Sequence[PreRead]
 
 def _version_id(version: ReportVersion | None, study: Study) -> str:
     return f"r{study.revision}v{version.number if version else 0}"
-
-
-def _instant(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds")
 
 
 def _ordered(report: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Results over FHIR R4: reports as DiagnosticReport, the numbers and findings of pre-reads as Observation. Reading only.
+"""Results over FHIR R4: reports as DiagnosticReport, numbers and findings of pre-reads and doctors as Observation. Reading only.
 
 Every question is scoped by the caller's organisations and leaves an audit event that names the studies.
 """
@@ -6,6 +6,7 @@ Every question is scoped by the caller's organisations and leaves an audit event
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -14,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
+from api.ecg_measuring import measurements_of
 from api.fhir_answers import FhirResponse, FhirRoute
 from api.fhir_caller import Caller, caller_of
+from api.fhir_ecg import DOCTORS, code_of, measured_observation
 from api.fhir_resources import bundle, diagnostic_report, observation
 from api.house import House, house_of
 from api.preread_words import latest
@@ -23,7 +26,7 @@ from api.refusals import N_, Refusal
 from api.reports import signed_report
 from core import audit
 from core.lifecycles.preread import PreReadState
-from core.tables import Finding, Measurement, Patient, PreRead, Study
+from core.tables import EcgMeasurement, Finding, Measurement, Patient, PreRead, Study
 
 _OID = "urn:oid:"
 _MOST = 100
@@ -96,27 +99,22 @@ Wish = Annotated[Search, Query()]
 def read_report(house: OurHouse, caller: Asking, report_id: str) -> FhirResponse:
     """Return a DiagnosticReport: final when signed, amended after an addendum, preliminary while only machines have read."""
     with house.database.reading() as session:
-        study = session.scalar(caller.studies().where(Study.id == _key(report_id)))
-        if study is None:
-            raise NoSuchResource
+        study = _seen(session, caller, _key(report_id))
         resource = _report(session, house, study)
     _trace(house, caller, "fhir_read", [study], {"resource": f"DiagnosticReport/{report_id}"})
     return FhirResponse(resource)
 
 
-@router.get("/Observation/{observation_id}", operation_id="fhir_observation", summary="One number or finding of a pre-read")
+@router.get(
+    "/Observation/{observation_id}",
+    operation_id="fhir_observation",
+    summary="One number or finding of a pre-read, or one interval that a doctor measured",
+)
 def read_observation(house: OurHouse, caller: Asking, observation_id: str) -> FhirResponse:
-    """Return an Observation; it is preliminary, and names the models that say it."""
-    key = _key(observation_id[1:])
+    """Return an Observation: a machine's is preliminary and names the models that say it, a doctor's names the doctor."""
     with house.database.reading() as session:
-        row = _row(session, observation_id[:1], key)
-        pre_read = session.get(PreRead, row.pre_read_id) if row else None
-        if row is None or pre_read is None or pre_read.state is not PreReadState.READ:
-            raise NoSuchResource
-        study = session.scalar(caller.studies().where(Study.id == pre_read.study_id))
-        if study is None:
-            raise NoSuchResource
-        resource = observation(row, pre_read)
+        find = _of_doctor if observation_id.startswith(DOCTORS) else _of_pre_read
+        study, resource = find(session, caller, observation_id)
     _trace(house, caller, "fhir_read", [study], {"resource": f"Observation/{observation_id}"})
     return FhirResponse(resource)
 
@@ -131,12 +129,15 @@ def search_reports(house: OurHouse, caller: Asking, wish: Wish) -> FhirResponse:
     return _answer(house, "DiagnosticReport", wish, found, total)
 
 
-@router.get("/Observation", operation_id="fhir_observations", summary="Numbers and findings of a study's pre-reads")
+@router.get("/Observation", operation_id="fhir_observations", summary="Numbers and findings of a study")
 def search_observations(house: OurHouse, caller: Asking, wish: Wish, code: str = "") -> FhirResponse:
-    """Return a Bundle of the newest pre-reads' Observations; ``code`` keeps those with one code, as ``system|code`` or alone."""
+    """Return a Bundle of the Observations that hold: the newest pre-reads' and, after them, the doctors'.
+
+    ``code`` keeps those with one code, as ``system|code`` or alone.
+    """
     with house.database.reading() as session:
         studies, total = _page(session, caller, wish)
-        found = [observation(row, one) for study in studies for one in _read(session, study) for row in _rows(one)]
+        found = [one for study in studies for one in _observations(session, study)]
     wanted = _value(code)
     found = [one for one in found if not wanted or wanted in _codes(one)]
     _trace(house, caller, "fhir_searched", studies, {"resource": "Observation"})
@@ -164,7 +165,53 @@ def _answer(
 
 
 def _report(session: Session, house: House, study: Study) -> dict[str, Any]:
-    return diagnostic_report(study, signed_report(session, study), _read(session, study), web_address=house.settings.web_address)
+    return diagnostic_report(
+        study,
+        signed_report(session, study),
+        _read(session, study),
+        measured=measurements_of(session, study),
+        web_address=house.settings.web_address,
+    )
+
+
+def _observations(session: Session, study: Study) -> Iterable[dict[str, Any]]:
+    for pre_read in _read(session, study):
+        for row in _rows(pre_read):
+            yield observation(row, pre_read)
+    signed_at = _signed_at(session, study)
+    for measured in measurements_of(session, study).values():
+        for code in measured.values:
+            yield measured_observation(measured, code, holds=True, signed_at=signed_at)
+
+
+def _of_pre_read(session: Session, caller: Caller, observation_id: str) -> tuple[Study, dict[str, Any]]:
+    row = _row(session, observation_id[:1], _key(observation_id[1:]))
+    pre_read = session.get(PreRead, row.pre_read_id) if row else None
+    if row is None or pre_read is None or pre_read.state is not PreReadState.READ:
+        raise NoSuchResource
+    return _seen(session, caller, pre_read.study_id), observation(row, pre_read)
+
+
+def _of_doctor(session: Session, caller: Caller, observation_id: str) -> tuple[Study, dict[str, Any]]:
+    row = session.get(EcgMeasurement, _key(observation_id.removeprefix(DOCTORS).partition("-")[0]))
+    code = code_of(row, observation_id) if row else None
+    if row is None or code is None:
+        raise NoSuchResource
+    study = _seen(session, caller, row.study_id)
+    holds = measurements_of(session, study).get(row.sop_instance_uid) is row
+    return study, measured_observation(row, code, holds=holds, signed_at=_signed_at(session, study))
+
+
+def _seen(session: Session, caller: Caller, study_id: int) -> Study:
+    study = session.scalar(caller.studies().where(Study.id == study_id))
+    if study is None:
+        raise NoSuchResource
+    return study
+
+
+def _signed_at(session: Session, study: Study) -> datetime | None:
+    version = signed_report(session, study)
+    return version.signed_at if version else None
 
 
 def _read(session: Session, study: Study) -> list[PreRead]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
-import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,24 +16,17 @@ from weasyprint import HTML
 from weasyprint.urls import URLFetcher
 
 from api.draft_sentences import words_from_engines
+from api.ecg_sheets import EcgSheet, ecg_sheets
 from api.house import House
-from api.images_of_study import NotInArchiveYet, ecgs_of, fetch_ecg
 from api.pages import render_text
 from api.preread_words import latest
 from api.refusals import N_
 from api.report_seal import seal
 from api.reports import ReportText, reports_folder
 from api.translations import translate
-from api.web.ecg_paper import ecg_paper_svg
 from core.access import Person
 from core.lifecycles.preread import PreReadState
 from core.tables import PreRead, ReportVersion, Study
-from pacs_bridge.archive import NotInArchive
-
-#: More recordings than this do not become more readable on paper.
-_MOST_ECGS = 2
-#: The light rim of a lead's name. WeasyPrint knows no ``paint-order`` and would paint the rim over the letters.
-_RIM = re.compile(r' stroke="[^"]*" stroke-width="[^"]*" paint-order="stroke"')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +39,7 @@ class Sheet:
     signed_at: datetime
     #: ``name version`` of the models whose sentences stand in the report.
     models: list[str]
-    #: ``data:`` addresses of ECG papers.
-    ecgs: list[str]
+    ecgs: list[EcgSheet]
 
 
 def compose(session: Session, house: House, person: Person, study: Study, version: ReportVersion, signed_at: datetime) -> Sheet:
@@ -65,7 +55,7 @@ def compose(session: Session, house: House, person: Person, study: Study, versio
         doctor=person.display_name,
         signed_at=signed_at,
         models=list(dict.fromkeys(models)),
-        ecgs=_ecg_papers(session, house, study),
+        ecgs=ecg_sheets(session, house, study),
     )
 
 
@@ -109,18 +99,6 @@ def keep(house: House, pdf: bytes) -> str:
 def _css_string(text: str) -> str:
     """Return ``text`` as a string of a style sheet that stands in a page: nothing in it can end the string or the style."""
     return '"' + "".join(f"\\{ord(letter):x} " if letter in '\\"<>&\n\r' else letter for letter in text) + '"'
-
-
-def _ecg_papers(session: Session, house: House, study: Study) -> list[str]:
-    papers = []
-    for instance in ecgs_of(session, study)[:_MOST_ECGS]:
-        try:
-            ecg = fetch_ecg(house.archive, instance)
-        except (NotInArchive, NotInArchiveYet):
-            continue
-        svg = _RIM.sub("", ecg_paper_svg(ecg, language=house.settings.county.language))
-        papers.append("data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode())
-    return papers
 
 
 def _sync_folder(folder: Path) -> None:

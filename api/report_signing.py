@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from api import sign_in_tries
 from api.claims import hold
+from api.ecg_signed import keep_signed_ecg, signed_ecg_document
 from api.house import House
 from api.refusals import N_, Refusal
 from api.report_pdf import compose, keep, print_sheet
@@ -47,10 +48,13 @@ def sign_report(house: House, person: Person, study_instance_uid: str, text: Rep
         version = must_be_signable(study, report_of(session, study))
         signed_at = now()
         sheet = compose(session, house, person, study, version, signed_at)
+        document = signed_ecg_document(session, house, person, study, version, signed_at)
     pdf_sha256 = keep(house, print_sheet(house, sheet))
     with house.database.writing() as session:
         study = visible_study(session, person, study_instance_uid, for_change=True)
         sign(session, person, study, text, signed_at=signed_at, pdf_sha256=pdf_sha256)
+        if document is not None:
+            keep_signed_ecg(session, house, study, document)
 
 
 def confirm(house: House, person: Person, password: str, address: str) -> None:

@@ -1,12 +1,14 @@
 """An ECG pre-read as content of a DICOM ECG Report (PS3.16 TID 3700): the template that ECG systems exchange.
 
 The rows that TID 3713 demands stand there also when they could not be measured: without a value, with the reason why
-(PS3.3 C.18.1, CID 42). Why this template and not a Measurement Report: ``docs/decisions/ecg-report-object.md``.
+(PS3.3 C.18.1, CID 42). Why this template and not a Measurement Report: ``docs/decisions/ecg-report-object.md``. What a doctor
+has signed is made of the same parts in ``ecg_signed_object.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 
 from highdicom.sr import (
     AlgorithmIdentification,
@@ -32,6 +34,8 @@ from core.tables import Finding, PreRead
 from inference.vocabulary.terms import Concept, MeasurementTerm, vocabulary
 
 _RATE = CodedConcept("2:16016", "MDC", "Ventricular Heart Rate")
+#: The unit that TID 3713 asks for; the pages and FHIR have the plain one.
+_BEATS_PER_MINUTE = CodedConcept("{H.B.}/min", "UCUM", "BPM")
 _QTC = codes.MDC.QtcIntervalGlobal
 #: What TID 3713 asks of every report, in its order, and the name that the template gives it.
 _DEMANDED: dict[str, Code | CodedConcept] = {
@@ -46,7 +50,7 @@ _QTC_FORMULAS = {
     "ecg_qtc_bazett": codes.DCM.BazettQTCorrectionAlgorithm,
     "ecg_qtc_fridericia": codes.DCM.FridericiaQtcAlgorithm,
 }
-_ECG_FINDING = CodedConcept("271921002", "SCT", "ECG Finding")
+ECG_FINDING = CodedConcept("271921002", "SCT", "ECG Finding")
 _OVERALL = CodedConcept("18810-2", "LN", "ECG overall finding")
 _LANGUAGE_OF_VALUE = CodedConcept("121046", "DCM", "Language of Value")
 _ENGLISH = CodedConcept("en", "RFC5646", "English")
@@ -78,14 +82,12 @@ def ecg_report(
     content.extend(LanguageOfContentItemAndDescendants(_ENGLISH))
     for observer in observers:
         content.extend(observer)
-    content.append(_code(codes.DCM.ProcedureReported, codes.SCT._12LeadECG, Relationship.HAS_CONCEPT_MOD))
-    content.append(_waveform(pre_read, evidence, algorithms))
-    content.append(
-        _section(codes.DCM.QuantitativeAnalysis, None, [_section(codes.DCM.ECGGlobalMeasurements, "3713", _numbers(pre_read))])
-    )
+    content.append(procedure_reported())
+    content.append(waveform_information(evidence, algorithms))
+    content.append(global_measurements(numbers_of(pre_read)))
     if pre_read.findings:
-        content.append(_section(codes.DCM.QualitativeAnalysis, "3717", [_finding(finding) for finding in pre_read.findings]))
-        content.append(_section(codes.LN.Summary, "3719", list(_summary(pre_read))))
+        content.append(section(codes.DCM.QualitativeAnalysis, "3717", [_finding(finding) for finding in pre_read.findings]))
+        content.append(section(codes.LN.Summary, "3719", list(_summary(pre_read))))
     report.ContentSequence = content
     return report
 
@@ -95,10 +97,13 @@ def coded(concept: Concept) -> CodedConcept:
     return CodedConcept(concept.value, concept.scheme, concept.meaning[:_MEANING], _SCHEME_VERSIONS.get(concept.scheme))
 
 
-def _waveform(
-    pre_read: PreRead, evidence: Sequence[Dataset], algorithms: Sequence[AlgorithmIdentification]
-) -> ContainerContentItem:
-    """TID 3708: which recording, when it was made, by which programs it was analysed."""
+def procedure_reported() -> CodeContentItem:
+    """TID 3700: what was done (CID 3670)."""
+    return code_item(codes.DCM.ProcedureReported, codes.SCT._12LeadECG, Relationship.HAS_CONCEPT_MOD)
+
+
+def waveform_information(evidence: Sequence[Dataset], algorithms: Sequence[AlgorithmIdentification]) -> ContainerContentItem:
+    """TID 3708: when the recording was made, by which programs it was analysed; ``finish_ecg_report`` adds which one it is."""
     items: list[ContentItem] = []
     recorded = evidence[0].get("AcquisitionDateTime") or _joined(evidence[0])
     if recorded:
@@ -108,7 +113,7 @@ def _waveform(
             )
         )
     items += [_contained(item) for algorithm in algorithms for item in algorithm]
-    return _section(codes.LN.CurrentProcedureDescriptions, "3708", items)
+    return section(codes.LN.CurrentProcedureDescriptions, "3708", items)
 
 
 def finish_ecg_report(document: Dataset, evidence: Sequence[Dataset]) -> None:
@@ -133,8 +138,9 @@ def finish_ecg_report(document: Dataset, evidence: Sequence[Dataset]) -> None:
         )
         for header in evidence
     ]
-    first = 1 if procedure.ContentSequence[0].ValueType == "DATETIME" else 0
-    procedure.ContentSequence = [*procedure.ContentSequence[:first], *references, *procedure.ContentSequence[first:]]
+    items = list(procedure.get("ContentSequence", []))
+    dated = [item for item in items if item.ValueType == "DATETIME"]
+    procedure.ContentSequence = [*dated, *references, *(item for item in items if item.ValueType != "DATETIME")]
 
 
 def _numbers_without_value(item: Dataset) -> Iterator[Dataset]:
@@ -156,28 +162,53 @@ def _joined(header: Dataset) -> str:
     return day + time if day else ""
 
 
-def _numbers(pre_read: PreRead) -> list[ContentItem]:
-    known = {row.code: row.value for row in pre_read.measurements}
-    terms = vocabulary().measurements
-    items: list[ContentItem] = []
+def numbers_of(pre_read: PreRead) -> dict[str, float]:
+    """Return the numbers of the pre-read's first recording, by code: the report speaks of one."""
+    numbers: dict[str, float] = {}
+    for row in pre_read.measurements:
+        numbers.setdefault(row.code, row.value)
+    return numbers
+
+
+def global_measurements(
+    numbers: Mapping[str, float], said_by: Mapping[str, Sequence[ContentItem]] | None = None
+) -> ContainerContentItem:
+    """Return the quantitative analysis with the global measurements (TID 3713).
+
+    Parameters
+    ----------
+    numbers
+        Values by code of the vocabulary.
+    said_by
+        By code: who measured it and how, where that is not the report's own observer. Also of a number that is not there.
+    """
+    said_by, terms = said_by or {}, vocabulary().measurements
+    items: list[NumContentItem] = []
     for code, name in _DEMANDED.items():
-        items.append(_number(name, terms[code], known[code]) if code in known else _unmeasured(name))
-    for code, value in known.items():
-        if code in _QTC_FORMULAS:
-            number = _number(_QTC, terms[code], value)
-            formula = _code(codes.DCM.AlgorithmName, _QTC_FORMULAS[code], Relationship.HAS_PROPERTIES)
-            number.ContentSequence = ContentSequence([formula])
-            items.append(number)
-        elif code not in _DEMANDED:
-            items.append(_number(coded(terms[code].concept), terms[code], value))
-    return items
+        items.append(_number(name, terms[code], numbers[code]) if code in numbers else _unmeasured(name))
+        _tell(items[-1], said_by.get(code, ()))
+    for code, value in numbers.items():
+        if code in _DEMANDED:
+            continue
+        is_qtc = code in _QTC_FORMULAS
+        items.append(_number(_QTC if is_qtc else coded(terms[code].concept), terms[code], value))
+        _tell(items[-1], said_by.get(code, ()))
+        if is_qtc:
+            _tell(items[-1], [code_item(codes.DCM.AlgorithmName, _QTC_FORMULAS[code], Relationship.HAS_PROPERTIES)])
+    return section(codes.DCM.QuantitativeAnalysis, None, [section(codes.DCM.ECGGlobalMeasurements, "3713", items)])
+
+
+def _tell(number: NumContentItem, items: Sequence[ContentItem]) -> None:
+    """Put ``items`` below a number; each number gets its own copies, for a content item stands in one place only."""
+    if items:
+        number.ContentSequence = ContentSequence([*number.get("ContentSequence", []), *(deepcopy(item) for item in items)])
 
 
 def _number(name: Code | CodedConcept, term: MeasurementTerm, value: float) -> NumContentItem:
     return NumContentItem(
         name=name,
         value=round(value, term.digits) if term.digits else round(value),
-        unit=CodedConcept(term.unit, "UCUM", term.unit_meaning),
+        unit=_BEATS_PER_MINUTE if name is _RATE else CodedConcept(term.unit, "UCUM", term.unit_meaning),
         relationship_type=Relationship.CONTAINS,
     )
 
@@ -194,23 +225,28 @@ def _unmeasured(name: Code | CodedConcept) -> NumContentItem:
 
 
 def _finding(finding: Finding) -> CodeContentItem:
-    term = vocabulary().findings[finding.code]
-    item = _code(_ECG_FINDING, coded(term.concept), Relationship.CONTAINS)
-    chinese = TextContentItem(
-        name=codes.DCM.EquivalentMeaningOfValue, value=term.zh, relationship_type=Relationship.HAS_CONCEPT_MOD
-    )
-    chinese.ContentSequence = ContentSequence([_code(_LANGUAGE_OF_VALUE, _CHINESE, Relationship.HAS_CONCEPT_MOD)])
-    properties: list[ContentItem] = [chinese]
+    certainty = []
     if finding.probability is not None:
-        properties.append(
+        certainty = [
             NumContentItem(
                 name=codes.DCM.CertaintyOfFinding,
                 value=round(finding.probability * 100, 1),
                 unit=codes.UCUM.Percent,
                 relationship_type=Relationship.HAS_PROPERTIES,
             )
-        )
-    item.ContentSequence = ContentSequence(properties)
+        ]
+    return finding_item(finding.code, certainty)
+
+
+def finding_item(code: str, properties: Sequence[ContentItem] = ()) -> CodeContentItem:
+    """TID 3717: one statement by its code, with its Chinese name."""
+    term = vocabulary().findings[code]
+    item = code_item(ECG_FINDING, coded(term.concept), Relationship.CONTAINS)
+    chinese = TextContentItem(
+        name=codes.DCM.EquivalentMeaningOfValue, value=term.zh, relationship_type=Relationship.HAS_CONCEPT_MOD
+    )
+    chinese.ContentSequence = ContentSequence([code_item(_LANGUAGE_OF_VALUE, _CHINESE, Relationship.HAS_CONCEPT_MOD)])
+    item.ContentSequence = ContentSequence([chinese, *properties])
     return item
 
 
@@ -223,10 +259,11 @@ def _summary(pre_read: PreRead) -> Iterator[ContentItem]:
         relationship_type=Relationship.CONTAINS,
     )
     if any(finding.code == "ecg_normal" for finding in pre_read.findings):
-        yield _code(_OVERALL, codes.SCT.ECGNormal, Relationship.CONTAINS)
+        yield code_item(_OVERALL, codes.SCT.ECGNormal, Relationship.CONTAINS)
 
 
-def _section(name: Code, template: str | None, items: Sequence[ContentItem]) -> ContainerContentItem:
+def section(name: Code, template: str | None, items: Sequence[ContentItem]) -> ContainerContentItem:
+    """Return a container of ``items``, with the number of its template."""
     container = ContainerContentItem(
         name=name, template_id=template, is_content_continuous=False, relationship_type=Relationship.CONTAINS
     )
@@ -234,5 +271,6 @@ def _section(name: Code, template: str | None, items: Sequence[ContentItem]) -> 
     return container
 
 
-def _code(name: Code | CodedConcept, value: Code | CodedConcept, relationship: Relationship) -> CodeContentItem:
+def code_item(name: Code | CodedConcept, value: Code | CodedConcept, relationship: Relationship) -> CodeContentItem:
+    """Return a coded value under its name."""
     return CodeContentItem(name=name, value=value, relationship_type=relationship)

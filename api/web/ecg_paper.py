@@ -52,6 +52,8 @@ _LEFT, _MARK, _RIGHT, _TOP, _FOOT = 5.0, 10.0, 5.0, 5.0, 10.0
 #: The zero line stands a little below the middle of its row: R waves need more room than S waves.
 _ZERO = 0.6
 _PAPER, _FINE, _BOLD, _INK, _TEXT = "#fffafa", "#f7d3d1", "#eca9a6", "#16161d", "#3a3a44"
+#: Kinds of beats that get their letter; the others are the patient's usual ones, or not judged.
+_UNUSUAL = ("V", "S")
 _MARKS = (("p_on", "p_off", "#2f8f5b"), ("qrs_on", "qrs_off", "#2b5fa8"), ("t_on", "t_off", "#8a5a9e"))
 
 #: How far the drawn line may leave the samples, in mm, rounding apart: a sixth of the ink's width.
@@ -218,7 +220,7 @@ class _Sheet:
             if first <= (beat.get("r") or -1) <= first + share
         ]
         ticks = "".join(f'<path stroke-width="0.25" stroke="{_TEXT}" d="M{self._x(r):.2f} {y - 1.2:g}v2.4"/>' for r, _ in peaks)
-        words = [(self._x(r), y - 1.8, kind) for r, kind in peaks if kind]
+        words = [(self._x(r), y - 1.8, kind) for r, kind in peaks if kind in _UNUSUAL]
         words += [(self._x((a + b) / 2), y + 3.4, f"{(b - a) * 1000:.0f}") for (a, _), (b, _) in pairwise(peaks)]
         texts = "".join(f'<text x="{x:.2f}" y="{at:g}">{escape(word)}</text>' for x, at, word in words)
         return (

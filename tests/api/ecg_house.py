@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydicom.uid import generate_uid
 from core.clock import now
 from core.lifecycles.preread import PreReadState
 from core.tables import Measurement, PreRead
+from inference.ecg.leads import LEADS
 from tests.api.film_house import BIRTH_DATE, FilmHouse, study_of
 from tests.inference.ecg.hearts import ecg_dataset, heart, regular
 
@@ -29,8 +31,12 @@ def receive_ecg(
     kinds: bool = False,
     pre_read: bool = True,
     seconds: float = 10.0,
+    noted: Mapping[str, Any] | None = None,
 ) -> tuple[str, str]:
-    """Put a recording of a regular heart and its pre-read into the house; return the UIDs of study and instance."""
+    """Put a recording of a regular heart and its pre-read into the house; return the UIDs of study and instance.
+
+    ``noted`` is what the engine notes beside the beats.
+    """
     recording = ecg_dataset(heart(regular(rr, seconds=seconds), seconds=seconds, pr=pr, qrs=qrs, qt=qt))
     recording.PatientName, recording.PatientID, recording.PatientBirthDate = "Bai^Yun=白^云", patient, BIRTH_DATE
     recording.SpecificCharacterSet = "ISO_IR 192"
@@ -50,7 +56,11 @@ def receive_ecg(
                 queued_at=now(),
                 finished_at=now(),
                 models=[{"name": "test model", "version": "1.0", "weights_sha256": "ab" * 32, "preprocessing": "none"}],
-                evidence={"sop_instance_uid": sop, "beats": beats_of_heart(rr, pr, qrs, qt, kinds=kinds, seconds=seconds)},
+                evidence={
+                    "sop_instance_uid": sop,
+                    "beats": beats_of_heart(rr, pr, qrs, qt, kinds=kinds, seconds=seconds),
+                    **(noted or {}),
+                },
                 measurements=[
                     Measurement(code=code, value=value, sop_instance_uid=sop)
                     for code, value in {
@@ -68,6 +78,23 @@ def receive_ecg(
     return uid, sop
 
 
+#: What the engine notes of a doubtful recording (``inference.ecg.engine``).
+DOUBTFUL: dict[str, Any] = {
+    "leads": {**dict.fromkeys(LEADS, "good"), "V2": "noisy", "aVL": "mains"},
+    "quality": {"usable": True, "unacceptable": 0.032, "exchange": "RA/LA", "exchange_probability": 0.913},
+    "rhythm_lead": "II",
+    "rhythm": {"atrial_rate": 74.9, "rr_shortest_ms": 798.0, "rr_sd_ms": 0.9},
+    "heights": {name: {"r": 0.5 + number / 10, "s": 0.25, "j": -0.004, "st60": -0.12} for number, name in enumerate(LEADS)},
+    "absent": {"ecg_axis_p": "ecg_axis_unclear"},
+    "network_silent": None,
+    "device": {
+        "values": {"ecg_heart_rate": 76, "ecg_pr": 158, "ecg_qt": 384, "ecg_qtc": 431},
+        "statements": ["窦性心律", "正常心电图"],
+        "source": "Maker R12",
+    },
+}
+
+
 def beats_of_heart(
     rr: float, pr: float, qrs: float, qt: float, *, kinds: bool = False, seconds: float = 10.0
 ) -> list[dict[str, Any]]:
@@ -81,7 +108,7 @@ def beats_of_heart(
             "qrs_off": round(onset + qrs, 3),
             "t_on": round(onset + qt - 0.2, 3),
             "t_off": round(onset + qt, 3),
-            **({"kind": "V" if number == 3 else "N"} if kinds else {}),
+            **({"kind": {3: "V", 6: "S"}.get(number, "N")} if kinds else {}),
         }
         for number, onset in enumerate(regular(rr, seconds=seconds))
     ]

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 import pytest
 
 from api.signing_in import COOKIE
-from tests.api.ecg_house import PR, QRS, QT, RR, receive_ecg
+from inference.ecg.leads import LEADS
+from tests.api.ecg_house import DOUBTFUL, PR, QRS, QT, RR, receive_ecg
 from tests.api.film_house import FilmHouse, house, quick_hashes
 from tests.api.test_film_in_browser import CHROMIUM, address, browser, watched
 
@@ -345,6 +346,65 @@ def test_the_earlier_ecg_lies_over_todays_and_changed_numbers_are_named(house: F
     assert peaks[0] == pytest.approx(peaks[1], abs=0.15)
     page.keyboard.press("p")
     assert page.locator(".ecg-trace-earlier").count() == 0
+
+
+def test_what_the_numbers_rest_on_stands_below_the_paper_beside_the_devices_own(house: FilmHouse, open_ecg: Open) -> None:
+    uid, _ = receive_ecg(house, "P34", kinds=True, noted=DOUBTFUL)
+    page = open_ecg(uid)
+    panel = page.locator(".ecg-evidence")
+    assert panel.locator("summary").inner_text() == "信号可用 · 电极 RA/LA 接反？ · 2 个导联质量欠佳 · 附设备自测值"
+    numbers, leads_table = panel.locator("table").all()
+    assert numbers.locator("tr:nth-child(2)").inner_text().split("\t")[:3] == ["AI预读", "75 次/分", "160 ms"]
+    assert numbers.locator("tr:nth-child(3)").inner_text().split("\t") == [
+        "设备自测", "76 次/分", "158 ms", "—", "384 ms", "—", "—", "431 ms"
+    ]  # fmt: skip
+    assert leads_table.locator("tr:nth-child(1)").inner_text().split("\t")[1:] == list(LEADS)
+    assert leads_table.locator("tr:nth-child(2) .ecg-unfit").all_inner_texts() == ["工频干扰", "噪声"]
+    assert leads_table.locator("tr:nth-child(3)").inner_text().split("\t")[1:3] == ["0.50", "0.60"]
+    assert leads_table.locator("tr:nth-child(6)").inner_text().split("\t")[1] == "−0.12"
+    lines = panel.locator("p").all_inner_texts()
+    assert lines[0] == "设备结论 (Maker R12) 窦性心律 · 正常心电图"
+    assert "室性(V) 1 个 · 室上性(S) 1 个" in lines[1]
+    assert "RA/LA 疑似接反，概率 91%" in lines[2]
+    # Open, it leaves the whole paper in sight.
+    sheet, room = page.locator(".ecg-sheet").bounding_box(), page.locator(".ecg-strip").bounding_box()
+    assert sheet["height"] <= room["height"]
+    panel.locator("summary").click()
+    page.reload()
+    page.wait_for_selector(".ecg-desk.is-ready")
+    assert panel.locator("table").first.is_hidden(), "it stays folded"
+    page.keyboard.press("4")
+    assert panel.is_hidden()
+    assert table(page, "ecg_qt", 3) == "384 ms", "the device's own beside ours"
+
+
+def test_on_a_phone_the_evidence_is_folded_and_fits_when_it_is_opened(house: FilmHouse, open_ecg: Open) -> None:
+    uid, _ = receive_ecg(house, "P35", noted=DOUBTFUL)
+    page = open_ecg(uid, PHONE)
+    panel = page.locator(".ecg-evidence")
+    assert panel.locator("table").first.is_hidden()
+    panel.locator("summary").tap()
+    first = panel.locator("table").first
+    assert first.locator("tr:nth-child(3)").inner_text().split("\t") == ["PR 间期", "160 ms", "158 ms"], "turned round"
+    for grid in panel.locator("table").all():
+        assert grid.bounding_box()["x"] + grid.bounding_box()["width"] <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_unusual_beats_are_named_by_a_letter_and_the_usual_ones_are_not(house: FilmHouse, open_ecg: Open) -> None:
+    uid, _ = receive_ecg(house, "P36", kinds=True)
+    page = open_ecg(uid)
+    assert page.locator(".ecg-kind").all_text_contents() == ["V", "S"]
+    letters = page.locator(".ecg-kind").all()
+    marks = [page.locator(".ecg-r").nth(number).bounding_box()["x"] for number in (3, 6)]
+    for letter, mark in zip(letters, marks, strict=True):
+        box = letter.bounding_box()
+        assert abs(box["x"] + box["width"] / 2 - mark) < 2, "over its own beat"
+
+
+def test_a_pre_read_that_notes_nothing_shows_no_panel(house: FilmHouse, open_ecg: Open) -> None:
+    uid, _ = receive_ecg(house, "P37")
+    assert open_ecg(uid).locator(".ecg-evidence").is_hidden()
 
 
 def test_a_long_recording_is_turned_page_by_page_and_fetched_in_pieces(house: FilmHouse, open_ecg: Open) -> None:

@@ -3,10 +3,11 @@
 import { ask, Refused } from "./ecg_ask.js";
 import { Calipers, isFollowing } from "./ecg_calipers.js";
 import { isCalibrated, pixelsPerMillimetre, wireCalibration } from "./ecg_calibration.js";
+import { wireEvidence } from "./ecg_evidence.js";
 import { LINES, MeasuredLines, withOrWithout } from "./ecg_lines.js";
 import { fill } from "./ecg_numbers.js";
 import { unpack } from "./ecg_signal.js";
-import { announce, desk, draw, filterWords, holding, numbers, reflect, resize, shown, state, strip, tell, tool } from "./ecg_view.js";
+import { announce, desk, draw, evidence, filterWords, holding, numbers, reflect, resize, shown, state, strip, tell, tool } from "./ecg_view.js";
 
 const ZOOM_STEP = 1.25;
 const LOW_PASS = [0, 40, 35];
@@ -191,6 +192,7 @@ function wire() {
   for (const dialog of document.querySelectorAll("dialog.ecg-dialog")) {
     dialog.querySelector("[data-shut]")?.addEventListener("click", () => /** @type {HTMLDialogElement} */ (dialog).close());
   }
+  wireEvidence(evidence, numbers);
   document.addEventListener("keydown", key);
   // Under a hand that measures, the paper keeps its scale; it fits again when the hand is lifted.
   new ResizeObserver(() => isFollowing() || resize()).observe(strip);

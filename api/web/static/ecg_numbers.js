@@ -2,11 +2,22 @@
 
 /**
  * @typedef {{name: string, unit: string, digits: number, low: number | null, high: number | null}} Name
- * @typedef {{values: Record<string, number>, doctor: {values: Record<string, number>, by: string, at: string} | null}} Told
+ * @typedef {{values: Record<string, number>, evidence: {device: {values: Record<string, number>} | null}, doctor: {values: Record<string, number>, by: string, at: string} | null}} Told
  */
 
 /** @param {string} text @param {Record<string, any>} values fill `%(name)s` */
 export const fill = (text, values) => text.replace(/%\((\w+)\)s/g, (_, key) => String(values[key])).replaceAll("%%", "%");
+
+/**
+ * A number with its unit, and an arrow where it lies beyond its usual limits.
+ * @param {number | undefined} value
+ * @param {Name} name
+ */
+export function withUnit(value, { unit, digits, low, high }) {
+  if (value === undefined) return "—";
+  const beyond = high !== null && value > high ? " ↑" : low !== null && value < low ? " ↓" : "";
+  return `${value.toFixed(digits)}${unit === "°" ? "" : " "}${unit}${beyond}`;
+}
 
 /**
  * @param {string} name
@@ -37,7 +48,9 @@ export function numbersTable({ names, words, changedFrom, now, edited, mayMeasur
   table.className = "ecg-table";
   /** @type {Record<string, number> | null} */
   const mine = edited ?? now.doctor?.values ?? (mayMeasure ? {} : null);
-  const heads = [words.measurement, words.machine, ...(mine ? [words.doctor] : []), ...(earlier ? [words.earlier, words.difference] : [])];
+  // The comparison with an earlier ECG takes the room of the device's own numbers.
+  const device = earlier ? undefined : now.evidence.device?.values;
+  const heads = [words.measurement, words.machine, ...(device ? [words.device] : []), ...(mine ? [words.doctor] : []), ...(earlier ? [words.earlier, words.difference] : [])];
   const head = table.createTHead().insertRow();
   for (const text of heads) {
     const made = cell("th", text);
@@ -45,16 +58,17 @@ export function numbersTable({ names, words, changedFrom, now, edited, mayMeasur
     head.append(made);
   }
   const body = table.createTBody();
-  for (const [code, { name, unit, digits, low, high }] of Object.entries(names)) {
+  for (const [code, named] of Object.entries(names)) {
+    const { name, unit, digits } = named;
     const past = earlier ? (earlier.doctor?.values[code] ?? earlier.values[code]) : undefined;
     const machine = now.values[code];
     const doctors = mine?.[code];
-    if (machine === undefined && doctors === undefined && past === undefined) continue;
-    const shown = (/** @type {number | undefined} */ value) =>
-      value === undefined ? "—" : `${value.toFixed(digits)}${unit === "°" ? "" : " "}${unit}${high !== null && value > high ? " ↑" : low !== null && value < low ? " ↓" : ""}`;
+    if ([machine, doctors, past, device?.[code]].every((value) => value === undefined)) continue;
+    const shown = (/** @type {number | undefined} */ value) => withUnit(value, named);
     const row = body.insertRow();
     row.dataset.code = code;
     row.append(cell("th", name), cell("td", shown(machine), "number"));
+    if (device) row.append(cell("td", shown(device[code]), "number ecg-devices"));
     if (mine) row.append(cell("td", shown(doctors), "number ecg-doctors"));
     if (!earlier) continue;
     const present = doctors ?? machine;

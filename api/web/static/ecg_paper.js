@@ -9,6 +9,8 @@
  */
 
 const NS = "http://www.w3.org/2000/svg";
+/** Kinds of beats that the strip names; the others are the patient's usual ones, or not judged. */
+const UNUSUAL = ["V", "S"];
 let sheets = 0;
 
 /**
@@ -151,7 +153,7 @@ export function drawRhythm({ signal, plan, layout, scale, start, beats, words })
 }
 
 /**
- * Waves of the pre-read, R marks, RR in ms, and the kind of each beat where it has one.
+ * Waves of the pre-read, R marks, RR in ms, and a boxed letter over each ventricular (V) or supraventricular (S) beat.
  * @param {Beat[]} beats
  * @param {any} plan
  * @param {Scale} scale
@@ -174,7 +176,11 @@ function annotations(beats, plan, scale, leads, start, y) {
   }
   shown.forEach((beat, number) => {
     group.append(element("path", { class: "ecg-r", "stroke-width": 0.25, d: `M${x(beat.r)} ${y - 1.2}v2.4` }));
-    if (beat.kind) group.append(element("text", { class: "ecg-kind", x: x(beat.r), y: y - 1.8 }, String(beat.kind)));
+    if (UNUSUAL.includes(beat.kind ?? "")) {
+      const at = Number(x(beat.r));
+      group.append(element("rect", { class: "ecg-kind-box", x: at - 1.9, y: y - 5.6, width: 3.8, height: 3.9, rx: 0.6 }));
+      group.append(element("text", { class: "ecg-kind", x: at, y: y - 2.5 }, String(beat.kind)));
+    }
     const next = shown[number + 1];
     if (next) group.append(element("text", { class: "ecg-rr", x: x((beat.r + next.r) / 2), y: y + 3.4 }, String(Math.round((next.r - beat.r) * 1000))));
   });

@@ -1,6 +1,7 @@
 // What the ECG page shows just now, and the drawing of it: paper or averaged beats, numbers, the state of the tools.
 
 import { isCalibrated, pixelsPerMillimetre } from "./ecg_calibration.js";
+import { showEvidence } from "./ecg_evidence.js";
 import { intervals } from "./ecg_lines.js";
 import { fill, numbersTable, valuesLine } from "./ecg_numbers.js";
 import { drawAveraged, drawRhythm } from "./ecg_paper.js";
@@ -17,6 +18,7 @@ const BEFORE = 0.3;
 const AFTER = 0.5;
 
 export const desk = /** @type {HTMLElement} */ (document.getElementById("ecg"));
+export const evidence = /** @type {HTMLDetailsElement} */ (desk.querySelector(".ecg-evidence"));
 export const strip = /** @type {HTMLElement} */ (desk.querySelector(".ecg-strip"));
 /** @param {string} name @returns {any} */
 export const tool = (name) => desk.querySelector(`[data-tool="${name}"]`);
@@ -146,9 +148,13 @@ export function numbers() {
   const place = /** @type {HTMLElement} */ (desk.querySelector(".ecg-numbers"));
   const isAveraged = state.layout === "averaged";
   place.hidden = !isAveraged;
+  // Beside the averaged beat the same numbers stand in the table of the measurement.
+  evidence.hidden = true;
+  if (!isAveraged) showEvidence(evidence, shown.told);
+  const elsewhere = isAveraged || (evidence.open && !evidence.hidden);
   const measured = shown.told.doctor ? fill(shown.told.words.measured_by, { name: shown.told.doctor.by, at: shown.told.doctor.at }) : "";
   tell("doctor", isAveraged ? "" : measured);
-  tell("doctors-values", isAveraged || !shown.told.doctor ? "" : valuesLine(shown.told.doctor.values, shown.told.names));
+  tell("doctors-values", elsewhere || !shown.told.doctor ? "" : valuesLine(shown.told.doctor.values, shown.told.names));
   if (!isAveraged) return;
   const edited = shown.moved && intervals(shown.moved, shown.told.rr_ms);
   const table = numbersTable({ names: shown.told.names, words: shown.told.words, changedFrom: shown.told.changed_from, now: shown.told, edited, mayMeasure: shown.told.may_measure, earlier: shown.beside });
@@ -184,6 +190,8 @@ export function resize() {
   shown.sheet.svg.style.width = `${shown.sheet.width * pixels}px`;
   shown.sheet.svg.style.height = `${shown.sheet.height * pixels}px`;
   shown.sheet.svg.dataset.pixelsPerMm = String(pixels);
+  // What is folded open below the paper leaves all of it in sight.
+  desk.style.setProperty("--sheet", state.layout === "averaged" ? "0px" : `${Math.ceil(shown.sheet.height * pixels) + 2}px`);
   const { words } = shown.told;
   const share = Math.round((pixels / millimetre) * 100);
   const size = share === 100 ? words.true_size : fill(words.of_true_size, { percent: share });
