@@ -57,6 +57,10 @@ class Tensor:
     dtype: str
     #: Without the batch; a text such as ``*`` where any size goes.
     shape: tuple[int | str, ...]
+    #: Whether it is one window of a larger image (MONAI's ``is_patch_data``).
+    patch: bool = False
+    #: Lowest and highest value that the network was made for.
+    value_range: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +82,7 @@ class Bundle:
     task: str
     description: str
     intended_use: str
-    #: The engine that runs it: ``radiograph``, ``ecg``, ``pathology``.
+    #: The engine that runs it: ``radiograph``, ``ecg``, ``pathology``, or ``bundle`` for any other.
     engine: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -96,6 +100,8 @@ class Bundle:
     card: Path
     #: What only the model's own engine understands.
     details: Mapping[str, Any]
+    #: All that the metadata says under ``sumu``.
+    declared: Mapping[str, Any]
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -108,24 +114,37 @@ def read_bundle(folder: Path) -> Bundle:
     WeightsAltered
         If the weights have another SHA-256.
     """
+    bundle = describe_bundle(folder)
+    found = sha256_of(bundle.weights)
+    if found != bundle.weights_sha256:
+        raise WeightsAltered(bundle.weights, bundle.weights_sha256, found)
+    return bundle
+
+
+def describe_bundle(folder: Path) -> Bundle:
+    """Read what the bundle in ``folder`` says of itself and leave its weights unread.
+
+    Raises
+    ------
+    BundleIncomplete
+        If a file or a field is missing.
+    """
     metadata_file = _existing(folder, "configs/metadata.json")
     try:
         metadata = json.loads(metadata_file.read_text(encoding="utf-8"))
+        json.dumps(metadata, ensure_ascii=False).encode()  # half of a character can be neither shown nor kept
         bundle = _bundle(folder, metadata)
     except json.JSONDecodeError as error:
         raise BundleIncomplete(folder, f"configs/metadata.json is not JSON ({error})") from error
     except KeyError as error:
         raise BundleIncomplete(folder, f"configs/metadata.json lacks {error}") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise BundleIncomplete(folder, f"configs/metadata.json holds a value of the wrong kind ({error})") from error
     _existing(folder, "docs/README.md")
     _existing(folder, "LICENSE")
     unknown = sorted(set(bundle.thresholds) - set(bundle.labels))
     if unknown:
         raise BundleIncomplete(folder, f"it has thresholds for {', '.join(unknown)}, which are not among its labels")
-    found = sha256_of(bundle.weights)
-    if found != bundle.weights_sha256:
-        raise WeightsAltered(bundle.weights, bundle.weights_sha256, found)
     return bundle
 
 
@@ -165,6 +184,7 @@ def _bundle(folder: Path, metadata: dict[str, Any]) -> Bundle:
         weights_sha256=str(weights["sha256"]).lower(),
         card=folder / "docs" / "README.md",
         details=dict(ours.get("details", {})),
+        declared=dict(ours),
     )
 
 
@@ -176,9 +196,16 @@ def _tensors(described: dict[str, Any]) -> tuple[Tensor, ...]:
             format=str(one["format"]),
             dtype=str(one["dtype"]),
             shape=(int(one["num_channels"]), *one["spatial_shape"]),
+            patch=bool(one.get("is_patch_data", False)),
+            value_range=_range(one.get("value_range") or (0, 1)),
         )
         for name, one in described.items()
     )
+
+
+def _range(limits: Any) -> tuple[float, float]:
+    low, high = limits
+    return float(low), float(high)
 
 
 def _existing(folder: Path, name: str) -> Path:

@@ -1,0 +1,1 @@
+"""How a bundle from outside comes in: unpacked with care, tried in a process that may die, kept in the models' folder."""
