@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from core.clock import now
@@ -27,7 +27,8 @@ def open_pre_reads(session: Session, engines: Mapping[str, Engine]) -> list[PreR
     )
     opened = []
     for study in session.scalars(unseen).all():
-        _supersede_earlier(session, study)
+        if study.revision > 1:
+            _supersede_earlier(session, study)
         instances = list(session.scalars(select(Instance).where(Instance.study_id == study.id, Instance.door != Door.OURS)))
         for name in wanting(engines, instances) or [NO_ENGINE]:
             pre_read = PreRead(study_id=study.id, revision=study.revision, engine=name, state=PRE_READ.start, queued_at=now())
@@ -54,8 +55,10 @@ def enqueue_waiting(database: Database, enqueue: Callable[[PreRead, int], None])
         rows = list(session.execute(waiting.order_by(Study.urgency_rank, PreRead.queued_at)).tuples())
     for pre_read, priority in rows:
         enqueue(pre_read, priority)
+    if rows:
         with database.writing() as session:
-            session.get_one(PreRead, pre_read.id).enqueued_at = now()
+            queued = update(PreRead).where(PreRead.id.in_([pre_read.id for pre_read, _ in rows]))
+            session.execute(queued.values(enqueued_at=now()))
     return len(rows)
 
 

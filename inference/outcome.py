@@ -30,14 +30,14 @@ def keep_reading(session: Session, pre_read: PreRead, reading: Reading) -> None:
     pre_read.reason = reading.reason
     pre_read.models = [asdict(model) for model in reading.models]
     pre_read.evidence = dict(reading.evidence)
-    pre_read.findings = [
-        Finding(code=finding.code, probability=finding.probability, region=asdict(finding.region) if finding.region else None)
-        for finding in reading.findings
-    ]
-    pre_read.measurements = [
-        Measurement(code=number.code, value=number.value, sop_instance_uid=number.sop_instance_uid)
-        for number in reading.measurements
-    ]
+    # What is being read has said nothing yet: its rows are added without asking for those that it has.
+    for finding in reading.findings:
+        region = asdict(finding.region) if finding.region else None
+        session.add(Finding(pre_read_id=pre_read.id, code=finding.code, probability=finding.probability, region=region))
+    for number in reading.measurements:
+        session.add(
+            Measurement(pre_read_id=pre_read.id, code=number.code, value=number.value, sop_instance_uid=number.sop_instance_uid)
+        )
     session.flush()
     study = session.get_one(Study, pre_read.study_id)
     study.rank_as(urgency_of(session, study))

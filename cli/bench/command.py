@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,3 +27,19 @@ def ingest_command(
     from cli.bench.inputs import WORKLOADS
 
     report(measure(workload or list(WORKLOADS), senders or [1, 8], rounds, say=not json), as_json=json)
+
+
+@bench.command("preread")
+def preread_command(
+    tries: Annotated[int, typer.Option(min=1, help="Radiographs that come one by one.")] = 20,
+    burst: Annotated[int, typer.Option(min=4, help="Radiographs that come at once.")] = 200,
+    seconds: Annotated[float, typer.Option(min=1, help="Length of each of the two bare measurements.")] = 10,
+    pictures: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder of PNG or JPEG chests; default: drawn ones.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Time radiographs from their acknowledgement to the pre-read, and compare a burst with the bare model runs."""
+    from cli.bench.preread import measure, report
+
+    report(measure(tries=tries, burst=burst, seconds=seconds, pictures=pictures, say=not json), as_json=json)

@@ -17,7 +17,7 @@ from cli.bench.inputs import WORKLOADS, Workload, write_instances
 from cli.bench.receivers import CALLING, RECEIVERS, Receiver
 from cli.bench.senders import Sent, send
 
-#: A warm-up association of one instance precedes each measurement: the first connection pays for imports.
+#: A warm-up association of one instance precedes each measurement (the first connection pays for imports), and the start is over.
 LONGEST_WAIT_SECONDS = 600
 
 
@@ -53,6 +53,7 @@ def _once(receiver: str, workload: Workload, senders: int) -> dict[str, Any]:
         with RECEIVERS[receiver](Path(folder) / receiver) as running:
             send(warm_up, running.port, calling=CALLING, called=running.called)
             _wait_for_archive(running, 1)
+            running.wait_for_rest()
             before = running.processor_seconds()
             sent = send(folders, running.port, calling=CALLING, called=running.called)
             figures = _figures(running, workload, sent)

@@ -28,6 +28,8 @@ from pacs_bridge.credentials import archive_credentials
 from pacs_bridge.orthanc.configuration import write_configuration
 
 CALLING = "BENCH"
+#: A receiver whose processes use less than this share of one processor has nothing left of its start to do.
+AT_REST, LONGEST_START_SECONDS = 0.15, 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +60,19 @@ class Receiver:
         return {name: _peak(process.pid) for name, process in self.processes.items()}
 
     def processor_seconds(self) -> dict[str, float]:
-        """Return the processor time that each process and its children that ended have used so far."""
-        return {name: _processor_seconds(process.pid) for name, process in self.processes.items()}
+        """Return the processor time that each process has used so far, and that of all descendants of those that have any."""
+        own = {name: _processor_seconds(process.pid) for name, process in self.processes.items()}
+        families = {name: _family(process.pid)[1:] for name, process in self.processes.items()}
+        return own | {f"{name}'s children": sum(map(_processor_seconds, pids)) for name, pids in families.items() if pids}
+
+    def wait_for_rest(self) -> None:
+        """Wait until the start is over: the worker's models load in the background, and a county does that once a day."""
+        deadline, used = time.monotonic() + LONGEST_START_SECONDS, sum(self.processor_seconds().values())
+        while time.monotonic() < deadline:
+            time.sleep(1)
+            before, used = used, sum(self.processor_seconds().values())
+            if used - before < AT_REST:
+                return
 
 
 @contextmanager
@@ -187,6 +200,16 @@ def _peak(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process and its living descendants."""
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [int(child) for thread in threads for child in (thread / "children").read_text(encoding="ascii").split()]
+    except OSError:
+        return [pid]
+    return [pid, *(descendant for child in children for descendant in _family(child))]
 
 
 def _processor_seconds(pid: int) -> float:

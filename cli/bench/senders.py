@@ -6,7 +6,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +32,15 @@ class Sent:
     began: float
 
 
-def send(folders: Sequence[Path], port: int, *, calling: str, called: str) -> Sent:
-    """Send one folder a sender, all at once, and return how long it took.
+def send(
+    folders: Sequence[Path],
+    port: int,
+    *,
+    calling: str,
+    called: str,
+    proposing: Mapping[Path, Sequence[str]] | None = None,
+) -> Sent:
+    """Send one folder a sender, all at once, and return how long it took; ``proposing``: options of a folder's sender.
 
     Raises
     ------
@@ -45,7 +52,9 @@ def send(folders: Sequence[Path], port: int, *, calling: str, called: str) -> Se
     last = [0.0]
 
     def run(folder: Path) -> None:
-        command = ["storescu", "-v", "-aet", calling, "-aec", called, "--scan-directories", "127.0.0.1", str(port), str(folder)]
+        options = (proposing or {}).get(folder, ())
+        names = ["-aet", calling, "-aec", called]
+        command = ["storescu", "-v", *names, *options, "--scan-directories", "127.0.0.1", str(port), str(folder)]
         process = subprocess.Popen(
             command, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True, env={**os.environ, "TCP_NODELAY": "1"}
         )

@@ -1,17 +1,16 @@
-"""The chest network in ONNX Runtime: loaded once, at the first reading, and shared by threads."""
+"""The chest network: one prepared image in, probabilities, the gate's and activations out."""
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from inference.onnx_session import Hardware, open_session
-from models.bundle import Bundle, read_bundle
+from inference.network import Network
+from inference.onnx_session import Hardware
+from models.bundle import Bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,29 +26,21 @@ class ChestRun:
 
 
 class LoadedNetwork:
-    """A bundle and its session."""
+    """The chest network of a bundle's folder."""
 
     def __init__(self, folder: Path, hardware: Hardware) -> None:
-        self._folder, self._hardware = folder, hardware
-        self._lock = threading.Lock()
-        self._loaded: tuple[Bundle, onnxruntime.InferenceSession] | None = None
+        self._network = Network(folder, hardware, outputs=("probability", "frontal", "activation"))
 
     @property
     def bundle(self) -> Bundle:
         """The bundle, its weights compared with its metadata."""
-        return self._load()[0]
+        return self._network.bundle
+
+    def warm(self) -> None:
+        """Load the network and run it once."""
+        self._network.warm()
 
     def run(self, square: NDArray[np.float32]) -> ChestRun:
         """Run the network on one prepared image."""
-        probabilities, frontal, activations = self._load()[1].run(
-            ["probability", "frontal", "activation"], {"image": square[None, None]}
-        )
+        probabilities, frontal, activations = self._network.run(square[None, None])
         return ChestRun(probabilities=probabilities[0], frontal=float(frontal[0, 0]), activations=activations[0])
-
-    def _load(self) -> tuple[Bundle, onnxruntime.InferenceSession]:
-        with self._lock:
-            if self._loaded is None:
-                bundle = read_bundle(self._folder)
-                session = open_session(bundle.weights, self._hardware)
-                self._loaded = bundle, session
-            return self._loaded
