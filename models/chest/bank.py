@@ -1,87 +1,49 @@
-"""What the frozen part of the network sees of varied training images, computed once: training then touches the rest only."""
+"""Runs the part of the network that is not trained over every image, once."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
-import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
-from models.chest.augmentation import spoil, vary
-from models.chest.data import ChestCase, load
-from models.chest.network import ChestNetwork
 from models.chest.preprocessing import SIDE
 
-#: Variations of an image with careful labels or a teacher, of another chest, of a limb; spoiled chests altogether.
-TAUGHT_VIEWS, POOR_VIEWS, LIMB_VIEWS, SPOILED = 10, 3, 1, 800
+Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bank:
-    """Early features in half precision."""
+class Seen:
+    """What was seen of some images, one row an image."""
 
-    #: (views, channels, side, side) of chests.
-    chests: Tensor
-    #: First view and number of views of each case.
-    first: Tensor
-    count: Tensor
-    #: (views, channels, side, side) of limbs and of spoiled chests.
-    strangers: Tensor
+    features: Array
+    #: Numbers of the whole square, for the gate.
+    whole: Array
+    #: (images, channels, cells, cells), half precision: the map that shows where evidence lies.
+    finest: NDArray[np.float16]
+    #: The chest's left, top, right, bottom, -1 to 1 over the square.
+    box: Array
 
-    def chest(self, cases: Tensor, chance: torch.Generator) -> Tensor:
-        """Return one view of each case, drawn at random."""
-        drawn = (torch.rand(len(cases), generator=chance) * self.count[cases]).long()
-        return self.chests[self.first[cases] + drawn].float()
-
-
-class _Early(nn.Module):
-    def __init__(self, network: ChestNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.network.early(image)
+    def chosen(self, rows: NDArray[np.intp]) -> Seen:
+        """Return some of the images."""
+        return Seen(features=self.features[rows], whole=self.whole[rows], finest=self.finest[rows], box=self.box[rows])
 
 
-def fill_bank(
-    network: ChestNetwork, cases: Sequence[ChestCase], limbs: Sequence[Path], threads: int, chance: torch.Generator
-) -> Bank:
-    """Vary the images, spoil some, and run the frozen part over them (in ONNX Runtime, several times faster than torch here)."""
-    session = _session(network, threads)
-    chests = torch.from_numpy(load([case.file for case in cases]))[:, None]
-    count = torch.tensor([POOR_VIEWS if case.shortcut and case.teacher is None else TAUGHT_VIEWS for case in cases])
-    views = torch.repeat_interleave(torch.arange(len(cases)), count)
-    seen = [_early(session, vary(chests[part], chance)) for part in views.split(32)]
-    broken = torch.randint(0, len(cases), (SPOILED,), generator=chance)
-    strange = [_early(session, spoil(chests[part], chance)) for part in broken.split(32)]
-    others = torch.arange(len(limbs)).repeat(LIMB_VIEWS)
-    for part in others.split(32):
-        images = torch.from_numpy(load([limbs[index] for index in part.tolist()]))[:, None]
-        strange.append(_early(session, vary(images, chance)))
-    return Bank(chests=torch.cat(seen), first=torch.cumsum(count, 0) - count, count=count, strangers=torch.cat(strange))
+def look(session: onnxruntime.InferenceSession, squares: Iterable[Array]) -> Seen:
+    """Return what the features' graph sees of (384, 384) squares, 0 to 1."""
+    rows = [session.run(None, {"image": np.asarray(square, np.float32).reshape(1, 1, SIDE, SIDE)}) for square in squares]
+    features, whole, finest, box = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    return Seen(features=features, whole=whole, finest=finest.astype(np.float16), box=box)
 
 
-def _early(session: onnxruntime.InferenceSession, images: Tensor) -> Tensor:
-    return torch.from_numpy(session.run(None, {"image": images.numpy()})[0]).half()
-
-
-def _session(network: ChestNetwork, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "early.onnx"
-        torch.onnx.export(
-            _Early(network).eval(),
-            (torch.zeros(2, 1, SIDE, SIDE),),
-            file,
-            input_names=["image"],
-            dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
-            external_data=False,
-            dynamo=True,
-            verbose=False,
-        )
-        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+def kept(file: Path, make: Callable[[], Seen]) -> Seen:
+    """Return what the file holds, or make it and keep it there."""
+    if not file.is_file():
+        seen = make()
+        np.savez(file, features=seen.features, whole=seen.whole, finest=seen.finest, box=seen.box)
+        return seen
+    with np.load(file) as held:
+        return Seen(features=held["features"], whole=held["whole"], finest=held["finest"], box=held["box"])

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from core.errors import SumuError
 from models.chest.findings import FINDINGS
 from models.chest.preprocessing import SIDE, prepare
 
@@ -23,6 +24,22 @@ SHORTCUT_SOURCE = "muhammedtalo"
 
 #: Side in pixels of the images on which the boxes were drawn.
 BOX_SIDE = 1024
+
+
+#: Names of the manifest and of the folder of images, in the order in which they are looked for.
+MANIFESTS, IMAGE_FOLDERS = (("nih_manifest.csv", "manifest.csv"), ("nih384", "images", "."))
+
+
+class NotChestData(SumuError):
+    """A folder does not hold chests with findings."""
+
+    def __init__(self, folder: Path, problem: str) -> None:
+        super().__init__(
+            f"{folder} holds no chests with findings: {problem}.",
+            remedy="Give a folder with manifest.csv (file, patient_id, age, sex, view and a column of 0 and 1 for each finding: "
+            f"{', '.join(FINDINGS)}) and the images beside it or in images/.",
+        )
+        self.folder, self.problem = folder, problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,31 +62,59 @@ class ChestCase:
 
 
 def chest_cases(folder: Path) -> list[ChestCase]:
-    """Read ``nih_manifest.csv`` in ``folder``."""
-    with (folder / "nih_manifest.csv").open(newline="", encoding="utf-8") as lines:
-        return [_chest_case(folder, row) for row in csv.DictReader(lines)]
+    """Read ``nih_manifest.csv`` or ``manifest.csv`` in ``folder``; the images lie in ``nih384``, in ``images`` or beside it.
+
+    ``abnormal`` may be missing (then: any finding), and so may ``view``, ``bbox``, ``split``, ``source_repo``,
+    ``chexnet_...``.
+
+    Raises
+    ------
+    NotChestData
+        If there is no manifest, or a column, a value or an image is missing.
+    """
+    manifest = next((folder / name for name in MANIFESTS if (folder / name).is_file()), None)
+    if manifest is None:
+        raise NotChestData(folder, "neither nih_manifest.csv nor manifest.csv is there")
+    with manifest.open(newline="", encoding="utf-8-sig") as lines:
+        rows = list(csv.DictReader(lines))
+    if not rows:
+        raise NotChestData(folder, f"{manifest.name} has no row")
+    return [_chest_case(folder, row) for row in rows]
 
 
 def _chest_case(folder: Path, row: dict[str, str]) -> ChestCase:
-    known = bool(row["chexnet_Mass"])
-    return ChestCase(
-        file=folder / "nih384" / row["file"],
-        patient=row["patient_id"],
-        labels=tuple(float(row[name]) for name in (*FINDINGS, "abnormal")),
-        teacher=tuple(float(row[f"chexnet_{name}"]) for name in FINDINGS) if known else None,
-        shortcut=row["source_repo"].startswith(SHORTCUT_SOURCE),
-        validation=row["split"] == "val",
-        age=float(row["age"]),
-        male=row["sex"] == "M",
-        frontal_pa=row["view"] == "PA",
-        boxes=tuple(_box(one) for one in row["bbox"].split(";") if one),
-    )
+    try:
+        labels = [float(row[name]) for name in FINDINGS]
+        known = bool(row.get("chexnet_Mass"))
+        return ChestCase(
+            file=_image(folder, row["file"]),
+            patient=row["patient_id"],
+            labels=(*labels, float(row["abnormal"]) if row.get("abnormal") else max(labels)),
+            teacher=tuple(float(row[f"chexnet_{name}"]) for name in FINDINGS) if known else None,
+            shortcut=(row.get("source_repo") or "").startswith(SHORTCUT_SOURCE),
+            validation=row.get("split") == "val",
+            age=float(row["age"]),
+            male=row["sex"] == "M",
+            frontal_pa=row.get("view") == "PA",
+            boxes=tuple(_box(one) for one in (row.get("bbox") or "").split(";") if one),
+        )
+    except KeyError as error:
+        raise NotChestData(folder, f"the manifest lacks the column {error}") from error
+    except (TypeError, ValueError) as error:
+        raise NotChestData(folder, f"the row of {row.get('file')} holds a value of the wrong kind ({error})") from error
+
+
+def _image(folder: Path, name: str) -> Path:
+    found = next((folder / place / name for place in IMAGE_FOLDERS if (folder / place / name).is_file()), None)
+    if found is None:
+        raise NotChestData(folder, f"the image {name} is not there")
+    return found
 
 
 def _box(text: str) -> tuple[str, float, float, float, float]:
     name, numbers = text.split(":")
     x, y, width, height = (float(number) / BOX_SIDE for number in numbers.split(","))
-    return FINDINGS.get(name) or FINDINGS[{"Infiltrate": "Infiltration"}[name]], x, y, width, height
+    return (FINDINGS.get(name) or FINDINGS[{"Infiltrate": "Infiltration"}[name]], x, y, width, height)
 
 
 def limb_files(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -109,6 +154,11 @@ def load(files: Sequence[Path], side: int = SIDE) -> NDArray[np.float32]:
     """Return (images, side, side), each through the preprocessing that serving uses."""
     images = np.empty((len(files), side, side), np.float32)
     for index, file in enumerate(files):
-        with Image.open(file) as image:
-            images[index] = prepare(np.asarray(image.convert("L")), side)[0]
+        images[index] = prepare(grey_of(file), side)[0]
     return images
+
+
+def grey_of(file: Path) -> NDArray[np.uint8]:
+    """Return the grey values of an image file."""
+    with Image.open(file) as image:
+        return np.asarray(image.convert("L"))

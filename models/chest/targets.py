@@ -1,4 +1,4 @@
-"""What the network is asked to say of each training image: noisy labels, softened by a teacher where there is one."""
+"""What each training image teaches: noisy labels, and the scores of a teacher where there are any."""
 
 from __future__ import annotations
 
@@ -6,45 +6,35 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from models.chest.data import ChestCase
 from models.chest.findings import CODES, FINDINGS
+from models.chest.readings import Array, Lesson
 
-#: Share of the teacher in a target.
-TEACHER_SHARE = 0.6
-
-#: Weight of labels from the source whose label is given away by source and view.
-SHORTCUT_WEIGHT = 0.7
-
-#: In the shortcut source these outputs follow the source itself, so they are not learned from it.
-SHORTCUT_BLIND = ("chest_pneumonia", "chest_abnormal")
+_PNEUMONIA = CODES.index("chest_pneumonia")
 
 
-def soft_targets(cases: Sequence[ChestCase]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return targets and weights, (cases, outputs) each.
+def lesson_of(cases: Sequence[ChestCase]) -> Lesson:
+    """Return what these images teach.
 
-    The teacher's scale is not ours: each of its outputs is first fitted to the labels by a logistic curve, on ``cases`` alone.
+    In the shortcut source an image with pneumonia can be told from one without a finding by how it was made: they are groups of
+    their own, and only differences within a group are learned. What the teacher says of abnormal is the mean of its findings.
     """
-    targets = np.array([case.labels for case in cases], np.float32)
-    weights = np.ones_like(targets)
-    shortcut = np.array([case.shortcut for case in cases])
-    taught = np.array([case.teacher is not None for case in cases])
-    fitting = taught & ~shortcut
-    teacher = _logit(np.array([case.teacher or (0.5,) * len(FINDINGS) for case in cases]))
-    for index in range(len(FINDINGS)):
-        curve = LogisticRegression(C=1.0).fit(teacher[fitting, index : index + 1], targets[fitting, index])
-        opinion = curve.predict_proba(teacher[:, index : index + 1])[:, 1]
-        targets[taught, index] = TEACHER_SHARE * opinion[taught] + (1 - TEACHER_SHARE) * targets[taught, index]
-    curve = LogisticRegression(C=0.1).fit(teacher[fitting], targets[fitting, -1])
-    opinion = curve.predict_proba(teacher)[:, 1]
-    targets[taught, -1] = TEACHER_SHARE * opinion[taught] + (1 - TEACHER_SHARE) * targets[taught, -1]
-    weights[shortcut] = SHORTCUT_WEIGHT
-    blind = [CODES.index(code) for code in SHORTCUT_BLIND]
-    weights[np.ix_(shortcut & ~taught, blind)] = 0
-    return targets, weights
+    labels = np.array([case.labels for case in cases], np.float64)
+    groups = np.array([0 if not case.shortcut else 1 if case.labels[_PNEUMONIA] else 2 for case in cases], np.int64)
+    teacher = np.full((len(cases), len(CODES)), np.nan)
+    taught = [index for index, case in enumerate(cases) if case.teacher is not None]
+    logits = _logit(np.array([cases[index].teacher for index in taught], np.float64).reshape(-1, len(FINDINGS)))
+    teacher[taught, :-1] = logits
+    teacher[taught, -1] = ((logits - logits.mean(axis=0)) / logits.std(axis=0)).mean(axis=1)
+    return Lesson(labels=labels, teacher=teacher, groups=groups)
 
 
-def _logit(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+def patients_of(cases: Sequence[ChestCase]) -> NDArray[np.int64]:
+    """Return a number for each patient."""
+    return np.asarray(np.unique([case.patient for case in cases], return_inverse=True)[1], np.int64)
+
+
+def _logit(probability: Array) -> Array:
     inside = np.clip(probability, 1e-5, 1 - 1e-5)
     return np.asarray(np.log(inside / (1 - inside)))

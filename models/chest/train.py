@@ -1,134 +1,182 @@
-"""Trains the chest network.
+"""Looks at every training image once, fits the linear readings and the gate, and keeps what evaluation and export need.
 
-``python -m models.chest.train --data ../shared/data/chest --limbs ../shared/data/fracture --out run``
+``python -m models.chest.train --data CHESTS --limbs LIMBS --other-chests OTHER --out run``; the card gives it with its folders.
 
-The number of epochs and every weight are fixed beforehand; the validation patients are not looked at while training.
+Looking takes all the time; what was seen is kept in the run's folder set by set, so that a run that was stopped goes on where
+it was.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
-from torch import Tensor
-from torch.nn import functional
+from numpy.typing import NDArray
 
-from models.averaging import follow
-from models.chest.bank import fill_bank
-from models.chest.data import ChestCase, chest_cases, limb_files
-from models.chest.findings import CODES
-from models.chest.network import ChestNetwork
-from models.chest.targets import soft_targets
+from models.bundle import BUNDLES
+from models.chest.augmentation import spoil, vary
+from models.chest.bank import Seen, kept, look
+from models.chest.crossvalidation import OutOfFold, out_of_fold
+from models.chest.data import ChestCase, chest_cases, limb_files, load
+from models.chest.fits import Fits
+from models.chest.gate import Gate, everything, fit_gate
+from models.chest.graph import features_graph, opened
+from models.chest.opacity import fit_local
+from models.chest.readings import Lesson, Linear, Standard, combined, company, fit, standard_of
+from models.chest.strangers import strangers
+from models.chest.targets import lesson_of, patients_of
 
-BATCH = 32
-#: Out-of-scope images beside each batch of chests.
-STRANGERS_A_BATCH = 6
-#: Highest learning rates of the trunk and of the heads.
-TRUNK_RATE, HEAD_RATE = 5e-4, 2e-3
-#: Share of the images with the shortcut and without a teacher that each epoch draws.
-POOR_SHARE = 0.35
+#: Out-of-scope images that teach the gate, and chests that were varied for it.
+SPOILED, LIMBS, STRANGERS, VARIED = 300, 300, 150, 250
+
+GRAPH, FACTS = "features.onnx", "training.json"
 
 
-def train(data: Path, limbs: Path, out: Path, *, epochs: int, threads: int, seed: int) -> Path:
-    """Train, write ``chest.pt`` (averaged weights) and ``training.json`` into ``out``; return the weights' path."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    chance = torch.Generator().manual_seed(seed)
-    began = time.monotonic()
-    cases = [case for case in chest_cases(data) if not case.validation]
-    strangers = limb_files(limbs)[0]
-    network = ChestNetwork().to(memory_format=torch.channels_last)
-    bank = fill_bank(network, cases, strangers, threads, chance)
-    filled = round(time.monotonic() - began)
-    print(f"bank: {len(bank.chests)} views of chests, {len(bank.strangers)} out of scope, {filled} s", flush=True)
-    targets, weights = (torch.from_numpy(array) for array in soft_targets(cases))
-    sides = _side_targets(cases)
-    average = copy.deepcopy(network).eval()
-    heads = [*network.head.parameters(), *network.side_head.parameters()]
-    trunk = [parameter for parameter in network.trunk.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW([{"params": trunk, "lr": TRUNK_RATE}, {"params": heads, "lr": HEAD_RATE}], weight_decay=0.05)
-    batches = len(_epoch(cases, chance)) // BATCH
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=[TRUNK_RATE, HEAD_RATE], total_steps=epochs * batches, pct_start=0.15
+class Studied:
+    """A run's images after the untrained part looked at them; sets are looked at when they are first asked for."""
+
+    def __init__(self, data: Path, limbs: Path, other_chests: Path, run: Path, *, threads: int, seed: int) -> None:
+        run.mkdir(parents=True, exist_ok=True)
+        self.cases = chest_cases(data)
+        self.run, self.seed = run, seed
+        self.limbs_to_learn, self.limbs_to_measure = limb_files(limbs)
+        self.other_files = sorted(other_chests.glob("*.jpg"))
+        if not (run / GRAPH).is_file():
+            onnx.save(features_graph(BUNDLES / "heart_lung"), run / GRAPH)
+        self.session = opened(onnx.load(run / GRAPH), threads)
+
+    def chests(self) -> Seen:
+        """Return what was seen of the chests."""
+        return self._seen("chests", lambda: load([case.file for case in self.cases]))
+
+    def strange(self) -> tuple[dict[str, Seen], NDArray[np.int64]]:
+        """Return what was seen of other chests and of strangers by set, and the chests that were spoiled, then varied."""
+        order = np.random.default_rng(self.seed).permutation(len(self.cases))[: SPOILED + VARIED]
+
+        def changed(
+            which: NDArray[np.int64], change: Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+        ) -> NDArray[np.float32]:
+            images = torch.from_numpy(load([self.cases[index].file for index in which]))[:, None]
+            return np.asarray(change(images, torch.Generator().manual_seed(self.seed))[:, 0].numpy(), np.float32)
+
+        limbs = np.random.default_rng(self.seed).permutation(len(self.limbs_to_learn))[:LIMBS]
+        return {
+            "spoiled": self._seen("spoiled", lambda: changed(order[:SPOILED], spoil)),
+            "varied": self._seen("varied", lambda: changed(order[SPOILED:], vary)),
+            "limbs": self._seen("limbs", lambda: load([self.limbs_to_learn[index] for index in limbs])),
+            "strangers": self._seen("strangers", lambda: strangers(STRANGERS, self.seed)),
+            "other_chests": self._seen("other_chests", lambda: load(self.other_files)),
+        }, order
+
+    def _seen(self, name: str, squares: Callable[[], Iterable[NDArray[np.float32]]]) -> Seen:
+        began = time.monotonic()
+        seen = kept(self.run / f"{name}.npz", lambda: look(self.session, squares()))
+        print(f"{name}: {len(seen.features)} images, {time.monotonic() - began:.0f} s", flush=True)
+        return seen
+
+
+def learn_readings(features: NDArray[np.floating], cases: list[ChestCase]) -> tuple[Standard, Linear, OutOfFold]:
+    """Return the standard, the reading fitted on every image, and what the cross-validation says of each."""
+    lesson, patients = lesson_of(cases), patients_of(cases)
+    careful = lesson.groups == 0
+    standard = standard_of(features[careful])
+    standardised = standard.of(features)
+    apart = out_of_fold(standardised, lesson, patients)
+    fitted = fit(standardised, lesson, np.ones(len(cases), bool))
+    return (standard, combined(fitted, apart.scales, company(lesson.labels[careful])), apart)
+
+
+def learn_gate(studied: Studied) -> tuple[Gate, dict[str, NDArray[np.float64]]]:
+    """Return the gate and, for each set, the logits of gates that saw nothing of the same patient, device or limb."""
+    chests = studied.chests()
+    strange, order = studied.strange()
+    patients = patients_of(studied.cases)
+    devices = {device: number for number, device in enumerate(sorted({_device(file) for file in studied.other_files}))}
+    groups = {
+        "chests": patients,
+        "spoiled": patients[order[:SPOILED]],
+        "varied": patients[order[SPOILED:]],
+        "limbs": np.arange(LIMBS),
+        "strangers": np.arange(STRANGERS),
+        "other_chests": np.array([devices[_device(file)] for file in studied.other_files], np.int64),
+    }
+    sets = {"chests": chests, **strange}
+    chest = np.concatenate(
+        [np.full(len(one.features), name in ("chests", "varied", "other_chests")) for name, one in sets.items()]
     )
-    history = []
-    for epoch in range(epochs):
-        network.train()
-        order = _epoch(cases, chance)
-        losses = []
-        for batch in range(batches):
-            # Epochs differ by a few images; the schedule needs the same number of batches in each.
-            chosen = order[torch.arange(batch * BATCH, (batch + 1) * BATCH) % len(order)]
-            strange = torch.randint(0, len(bank.strangers), (STRANGERS_A_BATCH,), generator=chance)
-            early = torch.cat([bank.chest(chosen, chance), bank.strangers[strange].float()])
-            logits, side = network(early.contiguous(memory_format=torch.channels_last))
-            loss = _loss(logits, side, targets[chosen], weights[chosen], sides[chosen])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-            optimiser.step()
-            schedule.step()
-            done = epoch * batches + batch + 1
-            follow(average, network, min(0.98, done / (done + 9)))
-            losses.append(loss.item())
-        history.append(float(np.mean(losses)))
-        print(f"epoch {epoch + 1}/{epochs}: loss {history[-1]:.4f}, {time.monotonic() - began:.0f} s", flush=True)
-    out.mkdir(parents=True, exist_ok=True)
-    torch.save(average.state_dict(), out / "chest.pt")
-    facts = {
+    gate, logits = fit_gate(
+        np.concatenate([everything(one) for one in sets.values()]), chest, np.concatenate([groups[name] for name in sets])
+    )
+    ends = np.cumsum([len(one.features) for one in sets.values()])
+    return gate, dict(zip(sets, np.split(logits, ends[:-1]), strict=True))
+
+
+def _device(file: Path) -> str:
+    """Return the UID root of the device's maker, with which the name begins."""
+    return ".".join(file.name.split(".")[:4])
+
+
+def train(data: Path, limbs: Path, other_chests: Path, out: Path, *, threads: int = 2, seed: int = 1) -> Path:
+    """Look at everything, fit, and write ``fits.npz`` and ``training.json`` into ``out``; return the latter's path."""
+    began = time.monotonic()
+    studied = Studied(data, limbs, other_chests, out, threads=threads, seed=seed)
+    lesson = lesson_of(studied.cases)
+    chests = studied.chests()
+    standard, reading, apart = learn_readings(chests.features, studied.cases)
+    gate, gate_logits = learn_gate(studied)
+    first = [(split, fitted) for split, fitted in apart.fits if split.repeat == 0]
+    Fits(
+        standard=standard,
+        reading=reading,
+        gate=gate,
+        scores=apart.scores,
+        learned=np.stack([split.learn for split, _ in first]),
+        readings=tuple(fitted for _, fitted in first),
+        local=fit_local(chests, studied.cases, np.ones(len(studied.cases), bool)),
+        locals=tuple(fit_local(chests, studied.cases, split.learn) for split, _ in first),
+        gate_logits=gate_logits,
+    ).save(out)
+    facts = _facts(studied.cases, lesson) | {"limbs": LIMBS, "spoiled": SPOILED, "varied": VARIED, "strangers": STRANGERS}
+    before = json.loads((out / FACTS).read_text(encoding="utf-8"))["seconds"] if (out / FACTS).is_file() else 0
+    facts |= {"other_chests": len(studied.other_files), "seed": seed, "seconds": before + round(time.monotonic() - began)}
+    (out / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    return out / FACTS
+
+
+def _facts(cases: list[ChestCase], lesson: Lesson) -> dict[str, int]:
+    return {
         "images": len(cases),
         "patients": len({case.patient for case in cases}),
-        "taught": sum(case.teacher is not None for case in cases),
-        "limbs": len(strangers),
-        "epochs": epochs,
-        "seed": seed,
-        "seconds": round(time.monotonic() - began),
-        "loss": history,
+        "careful": int((lesson.groups == 0).sum()),
+        "taught": int(lesson.taught.sum()),
     }
-    (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    return out / "chest.pt"
-
-
-def _epoch(cases: list[ChestCase], chance: torch.Generator) -> Tensor:
-    """Return the images of one epoch in random order: all that a teacher or a careful source labelled, a share of the others."""
-    poor = torch.tensor([case.shortcut and case.teacher is None for case in cases])
-    drawn = torch.rand(len(cases), generator=chance) < POOR_SHARE
-    chosen = torch.nonzero(~poor | drawn)[:, 0]
-    return chosen[torch.randperm(len(chosen), generator=chance)]
-
-
-def _side_targets(cases: list[ChestCase]) -> Tensor:
-    return torch.tensor([[float(case.male), float(case.frontal_pa), (case.age - 50) / 20] for case in cases])
-
-
-def _loss(logits: Tensor, side: Tensor, targets: Tensor, weights: Tensor, sides: Tensor) -> Tensor:
-    """Findings on chests only; the gate on all; sex, view and age keep the trunk looking at the whole chest."""
-    chests = len(targets)
-    findings = functional.binary_cross_entropy_with_logits(logits[:chests, : len(CODES)], targets, weights)
-    frontal = (torch.arange(len(logits)) < chests).float()
-    gate = functional.binary_cross_entropy_with_logits(logits[:, -1], frontal)
-    people = functional.binary_cross_entropy_with_logits(side[:chests, :2], sides[:, :2])
-    age = functional.smooth_l1_loss(side[:chests, 2], sides[:, 2])
-    return findings + 0.1 * gate + 0.1 * people + 0.1 * age
 
 
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description="Train the chest radiograph network.")
+    add_folders(parser)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(train(options.data, options.limbs, options.other_chests, options.out, threads=options.threads, seed=options.seed))
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """Add what training, evaluation and export all ask for."""
     parser.add_argument("--data", type=Path, required=True, help="folder with nih_manifest.csv and nih384/")
     parser.add_argument("--limbs", type=Path, required=True, help="folder with manifest.csv and img384/")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument(
+        "--other-chests", type=Path, required=True, help="folder of frontal chests of other devices (JPEG), for the gate"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    weights = train(options.data, options.limbs, options.out, epochs=options.epochs, threads=options.threads, seed=options.seed)
-    print(weights)
 
 
 if __name__ == "__main__":
