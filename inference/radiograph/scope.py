@@ -1,9 +1,10 @@
-"""Decides from an image's tags alone whether the chest network may look at it."""
+"""Decides from an image's tags alone which network may look at it."""
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -41,10 +42,31 @@ class Refusal:
 @dataclass(frozen=True, kw_only=True)
 class _Words:
     chest: frozenset[str]
+    #: Body parts for which there is no model.
     other: frozenset[str]
+    #: Words by part of the limb network; ``any`` for words that name no part.
+    limb: Mapping[str, frozenset[str]]
     frontal: frozenset[str]
     not_frontal: frozenset[str]
     not_frontal_words: tuple[str, ...]
+
+    @property
+    def limbs(self) -> frozenset[str]:
+        """All words that name a limb."""
+        return frozenset().union(*self.limb.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedPart:
+    """What the tags say of the body part."""
+
+    chest: bool
+    #: Whether they name a limb and nothing else.
+    limb: bool
+    #: Whether they name a part for which there is no model.
+    other: bool
+    #: Parts of the limb network that they may mean; empty where they leave it open.
+    parts: frozenset[str]
 
 
 def is_radiograph(header: Dataset) -> bool:
@@ -59,7 +81,7 @@ def refusal(header: Dataset, adult_years: int) -> Refusal | None:
     """Return why the chest network must not look at an image, or None where the tags do not forbid it."""
     words = _words()
     parts = _body_parts(header)
-    if parts and parts <= words.other:
+    if parts and parts <= words.other | words.limbs:
         return Refusal(outcome=Outcome.NO_MODEL, reason="chest_no_model_for_body_part")
     age = age_in_years(header)
     if age is not None and age < adult_years:
@@ -69,6 +91,24 @@ def refusal(header: Dataset, adult_years: int) -> Refusal | None:
     if _not_frontal(header, words):
         return Refusal(outcome=Outcome.DECLINED, reason="chest_not_frontal")
     return None
+
+
+def limb_refusal(header: Dataset, grown_years: int) -> Refusal | None:
+    """Return why the limb network must not look at an image, or None where the tags do not forbid it."""
+    age = age_in_years(header)
+    if age is not None and age < grown_years:
+        return Refusal(outcome=Outcome.DECLINED, reason="limb_not_grown")
+    if str(header.get("PresentationIntentType", "") or "").upper() == "FOR PROCESSING":
+        return Refusal(outcome=Outcome.DECLINED, reason="chest_for_processing")
+    return None
+
+
+def named_part(header: Dataset) -> NamedPart:
+    """Return what the tags say of the body part; a text of no known word counts as nothing said."""
+    words, said = _words(), _body_parts(header)
+    limb = bool(said) and said <= words.limbs
+    parts = frozenset(part for part, names in words.limb.items() if part != "any" and said & names) if limb else frozenset()
+    return NamedPart(chest=bool(said & words.chest), limb=limb, other=bool(said & words.other), parts=parts)
 
 
 def age_in_years(header: Dataset) -> float | None:
@@ -89,7 +129,7 @@ def _body_parts(header: Dataset) -> frozenset[str]:
     for item in header.get("AnatomicRegionSequence", None) or []:
         said |= {_plain(item.get("CodeMeaning", "")), _plain(item.get("CodeValue", ""), digits=True)}
     words = _words()
-    return frozenset(said & (words.chest | words.other))
+    return frozenset(said & (words.chest | words.other | words.limbs))
 
 
 def _not_frontal(header: Dataset, words: _Words) -> bool:
@@ -128,6 +168,7 @@ def _words() -> _Words:
     return _Words(
         chest=frozenset(lists["chest"]),
         other=frozenset(lists["other"]),
+        limb={part: frozenset(names) for part, names in lists["limb"].items()},
         frontal=frozenset(lists["frontal"]),
         not_frontal=frozenset(lists["not_frontal"]),
         not_frontal_words=tuple(lists["not_frontal_words"]),

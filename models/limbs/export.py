@@ -1,0 +1,97 @@
+"""Writes the bundle: the network as ONNX, checked against torch on real images, with metadata and model card.
+
+``python -m models.limbs.export --data ../shared/data/fracture --run run --bundle models/bundles/limb_radiograph``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+from models.bundle import read_bundle
+from models.limbs.card import model_card
+from models.limbs.data import FOLDS, greys, limb_cases
+from models.limbs.evaluate import members
+from models.limbs.metadata import bundle_metadata
+from models.limbs.network import OUTPUTS, Deployed, new_network
+from models.limbs.preprocessing import COLUMNS, ROWS, prepared
+from models.onnx_file import remove_traces
+
+#: Largest difference allowed between torch and ONNX in a probability, and the number of images compared.
+TOLERANCE, COMPARED = 1e-3, 20
+
+
+def export(data: Path, run: Path, bundle: Path, licence: Path) -> float:
+    """Write the bundle; return the largest difference between torch and ONNX."""
+    evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    training = [json.loads((run / f"limbs_without_{fold}.json").read_text(encoding="utf-8")) for fold in range(FOLDS)]
+    fitted = evaluation["calibration"]
+    network = Deployed(new_network()[0], members(run), fitted["slope"], fitted["intercept"]).eval()
+    for folder in ("configs", "models", "docs"):
+        (bundle / folder).mkdir(parents=True, exist_ok=True)
+    weights = bundle / "models" / "model.onnx"
+    torch.onnx.export(
+        network,
+        (torch.zeros(2, 1, ROWS, COLUMNS),),
+        weights,
+        input_names=["image"],
+        output_names=list(OUTPUTS),
+        dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+        external_data=False,
+        dynamo=True,
+    )
+    remove_traces(weights)
+    difference = compare(network, weights, data)
+    if difference > TOLERANCE:
+        raise SystemExit(f"ONNX and torch differ by {difference:.2g}, more than {TOLERANCE:g}: the bundle is not usable.")
+    write_papers(bundle, evaluation, training, difference)
+    (bundle / "LICENSE").write_text(licence.read_text(encoding="utf-8"), encoding="utf-8")
+    read_bundle(bundle)
+    return difference
+
+
+def write_papers(bundle: Path, evaluation: dict[str, Any], training: list[dict[str, Any]], difference: float) -> None:
+    """Write metadata and card of the weights that lie in the bundle."""
+    metadata = bundle_metadata(evaluation, bundle / "models" / "model.onnx", torch.__version__)
+    text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
+    (bundle / "configs" / "metadata.json").write_text(text, encoding="utf-8")
+    (bundle / "docs" / "README.md").write_text(model_card(metadata, evaluation, training, difference), encoding="utf-8")
+
+
+def compare(network: Deployed, weights: Path, data: Path) -> float:
+    """Return the largest difference in a probability between torch and ONNX on images spread over the set."""
+    cases = limb_cases(data)
+    session = onnxruntime.InferenceSession(weights, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    with torch.inference_mode():
+        for case in cases[:: max(1, len(cases) // COMPARED)]:
+            square = prepared(greys(case))[0][None, None]
+            found = dict(zip(OUTPUTS, session.run(list(OUTPUTS), {"image": square}), strict=True))
+            for name, expected in zip(OUTPUTS, network(torch.from_numpy(square)), strict=True):
+                if name != "sides":
+                    worst = max(worst, float(np.abs(found[name] - expected.numpy()).max()))
+    return worst
+
+
+def main() -> None:
+    """Read the command line and export."""
+    parser = argparse.ArgumentParser(description="Export the limb network as a bundle.")
+    parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv and img384/")
+    parser.add_argument("--run", type=Path, required=True, help="folder that models.limbs.train and evaluate wrote")
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--licence", type=Path, required=True, help="text of the Apache License 2.0")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    difference = export(options.data, options.run, options.bundle, options.licence)
+    print(f"{options.bundle}: torch and ONNX differ by at most {difference:.2g}")
+
+
+if __name__ == "__main__":
+    main()
