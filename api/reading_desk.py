@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from api.claims import free_at, holder_of
 from api.draft_sentences import draft_of
+from api.ecg_measuring import measurements_of
 from api.images_of_study import View, views_of
 from api.preread_words import PreReadWords, in_words, latest
 from api.quarantine_notice import set_aside_of
+from api.reading_pictures import cautions_of, drawn_images
 from api.reports import ReportText, open_version, report_of, signed_report, text_of
 from core.access import Permission, Person, visible_studies
 from core.lifecycles.report import ReportState
@@ -33,6 +35,10 @@ class Desk:
     devices: Sequence[Device]
     others: Sequence[Study]
     pre_reads: Sequence[PreReadWords]
+    #: Why numbers are to be read with care, by the pre-read's key.
+    cautions: Mapping[int, Sequence[str]]
+    #: How many images the pre-reads draw something over.
+    drawn: int
     #: What came of the study and is not shown.
     set_aside: Sequence[Quarantined]
     report: Report | None
@@ -64,7 +70,7 @@ class Desk:
 
 def desk_of(session: Session, person: Person, study: Study, settings: Settings, language: str) -> Desk:
     """Gather what ``person`` sees of ``study``."""
-    pre_reads = _pre_reads(session, study)
+    pre_reads = pre_reads_of(session, study)
     report = report_of(session, study)
     draft, signed = open_version(report), signed_report(session, study)
     for version in (draft, signed):
@@ -81,11 +87,13 @@ def desk_of(session: Session, person: Person, study: Study, settings: Settings, 
         devices=_devices(session, study),
         others=_others(session, person, study),
         pre_reads=[in_words(one, language) for one in latest(pre_reads)],
+        cautions={one.id: cautions_of(one, language) for one in latest(pre_reads) if one.engine == "radiograph"},
+        drawn=drawn_images(pre_reads, person),
         set_aside=set_aside_of(session, study),
         report=report,
         signed=signed,
         draft=draft,
-        suggestion=draft_of(pre_reads, settings.county.language),
+        suggestion=draft_of(pre_reads, settings.county.language, measurements_of(session, study)),
         holder=holder,
         free_at=free_at(study, settings.web.claim_minutes),
         may_judge=person.may(Permission.JUDGE_FINDINGS),
@@ -95,7 +103,8 @@ def desk_of(session: Session, person: Person, study: Study, settings: Settings, 
     )
 
 
-def _pre_reads(session: Session, study: Study) -> Sequence[PreRead]:
+def pre_reads_of(session: Session, study: Study) -> Sequence[PreRead]:
+    """Return every pre-read of a study with its findings and numbers, oldest first."""
     query = select(PreRead).where(PreRead.study_id == study.id).order_by(PreRead.id)
     return session.scalars(query.options(selectinload(PreRead.findings), selectinload(PreRead.measurements))).all()
 

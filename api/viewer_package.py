@@ -25,6 +25,9 @@ ROOT = "/viewer/"
 _COMPRESSED = {".js", ".css", ".wasm", ".svg", ".json", ".html"}
 #: What a bundle and a style sheet hold when they were built for the root of a site.
 _ROOTED = {".js": (b'__webpack_require__.p = "/";',), ".css": (b"url(/",)}
+#: OHIF 3.13 opens no segmentation of a projection, which has no orientation in the patient: its masks lie as its image does.
+_PLANE = b"SharedFunctionalGroupsSequence.PlaneOrientationSequence.ImageOrientationPatient : "
+_MENDED = {".js": ((_PLANE + b"undefined;", _PLANE + b"multiframe.FrameOfReferenceUID ? undefined : [1, 0, 0, 0, 1, 0];"),)}
 _HASHED_NAME = re.compile(r"[.-]?[0-9a-f]{16}\.")
 #: Inline scripts (moved into our app-config.js, so that the page needs no 'unsafe-inline') and the service worker, which
 #: loads its library from a foreign site.
@@ -71,7 +74,8 @@ class ViewerPackage:
         if not index.is_file() or not any(folder.glob("app.bundle.*.js")):
             raise ViewerMissing
         self._folder = folder.resolve()
-        version = hashlib.sha256(index.read_bytes()).hexdigest()[:16]
+        # What was rewritten otherwise before is not served again.
+        version = hashlib.sha256(index.read_bytes() + repr(_MENDED).encode()).hexdigest()[:16]
         self._cache = cache / version
 
     def index(self) -> str:
@@ -103,6 +107,8 @@ class ViewerPackage:
         content = source.read_bytes()
         for old in _ROOTED.get(source.suffix, ()):
             content = content.replace(old, old.replace(b"/", ROOT.encode()))
+        for old, new in _MENDED.get(source.suffix, ()):
+            content = content.replace(old, new)
         packed = gzip.compress(content, 6, mtime=0)
         kept.parent.mkdir(parents=True, exist_ok=True)
         draft = kept.with_name(f".{kept.name}-{secrets.token_hex(4)}")

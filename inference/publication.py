@@ -1,7 +1,8 @@
-"""A structured report goes the way of every instance: spool, custody row, archive, comparison."""
+"""What a pre-read made goes the way of every instance: spool, custody row, archive, comparison."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydicom import Dataset
@@ -20,6 +21,18 @@ from pacs_bridge.spool import Spool
 def in_custody(session: Session, sop_instance_uid: str) -> bool:
     """Return whether an instance of this UID has its custody row."""
     return session.scalar(select(Instance.id).where(Instance.sop_instance_uid == sop_instance_uid)) is not None
+
+
+def is_published(session: Session, pre_read: PreRead) -> bool:
+    """Return whether the objects of a pre-read are in custody: all of them are when its report is."""
+    return pre_read.sr_sop_instance_uid is not None and in_custody(session, pre_read.sr_sop_instance_uid)
+
+
+def publish(session: Session, settings: Settings, spool: Spool, pre_read: PreRead, documents: Sequence[Dataset]) -> None:
+    """Put the objects of a pre-read, its report first, into custody together, in the caller's transaction."""
+    for document in documents:
+        put_in_custody(session, settings, spool, pre_read, document)
+    pre_read.sr_sop_instance_uid = str(documents[0].SOPInstanceUID)
 
 
 def put_in_custody(session: Session, settings: Settings, spool: Spool, pre_read: PreRead, document: Dataset) -> None:

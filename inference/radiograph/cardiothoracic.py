@@ -3,7 +3,10 @@
 ``Reading.evidence["cardiothoracic"]`` has one entry for each image that was read:
 
 - ``sop_instance_uid``; ``projection``: ``PA``, ``AP`` or empty; ``doubt``: the reason of the vocabulary why nothing was
-  measured, or None; the keys below are there only where ``doubt`` is None;
+  measured, or None; ``size``: columns and rows of the stored image; ``spacing``: as ``inference.radiograph.spacing`` says,
+  or None where the header does not tell; the keys below are there only where ``doubt`` is None;
+- ``outlines``: closed polygons ``[[x, y], ...]`` of ``left_lung``, ``right_lung`` and ``heart`` in pixels of the stored image;
+- ``cautions``: reasons of the vocabulary why the numbers are to be read with care (``inference.radiograph.cautions``);
 - ``ratio``: the heart's width by the width of the thorax, 0 to 1; ``right_lung_share``: the right lung's share of the area of
   both lungs, 0 to 1; ``areas``: share of the image that ``left_lung``, ``right_lung`` and ``heart`` cover, 0 to 1;
 - ``lines``: ``heart_right`` (from the midline to the heart's edge on the patient's right), ``heart_left`` (the same on the
@@ -14,22 +17,25 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from pydicom import Dataset
 
 from inference.engine import InstanceFile, Measurement, ModelIdentity
-from inference.onnx_session import Hardware, open_session
-from models.bundle import Bundle, read_bundle
+from inference.network import Network
+from inference.onnx_session import Hardware
+from inference.radiograph.cautions import cautions_of
+from inference.radiograph.contours import polygons_of
+from inference.radiograph.spacing import spacing_of
 from models.chest.preprocessing import Placement
 from models.heart_lung.measure import Measured, measure, to_image
 from models.heart_lung.outlines import Outlines
 
+#: Name of the bundle that outlines.
+MODEL = "heart_lung"
 AP_ENLARGES = "chest_ap_enlarges_heart"
 
 _REASONS = {
@@ -46,17 +52,19 @@ class HeartLungModel:
     """The bundle ``heart_lung``; its network is loaded at the first measurement and shared by threads."""
 
     def __init__(self, folder: Path, hardware: Hardware) -> None:
-        self._folder, self._hardware = folder, hardware
-        self._lock = threading.Lock()
-        self._loaded: tuple[Bundle, onnxruntime.InferenceSession] | None = None
+        self._network = Network(folder, hardware, outputs=("probability",))
 
     @property
     def identity(self) -> ModelIdentity:
         """Who says it."""
-        bundle = self._load()[0]
+        bundle = self._network.bundle
         return ModelIdentity(
             name=bundle.name, version=bundle.version, weights_sha256=bundle.weights_sha256, preprocessing=bundle.preprocessing
         )
+
+    def warm(self) -> None:
+        """Load the network and run it once."""
+        self._network.warm()
 
     def outline(self, grey: NDArray[np.generic]) -> Measured:
         """Outline heart and lungs on an image as displayed.
@@ -71,15 +79,7 @@ class HeartLungModel:
         return measure(grey, self._run)
 
     def _run(self, squares: NDArray[np.float32]) -> NDArray[np.float32]:
-        probabilities: NDArray[np.float32] = self._load()[1].run(["probability"], {"image": squares})[0]
-        return probabilities
-
-    def _load(self) -> tuple[Bundle, onnxruntime.InferenceSession]:
-        with self._lock:
-            if self._loaded is None:
-                bundle = read_bundle(self._folder)
-                self._loaded = bundle, open_session(bundle.weights, self._hardware)
-            return self._loaded
+        return self._network.run(squares)[0]
 
 
 def told(instance: InstanceFile, measured: Measured) -> dict[str, Any]:
@@ -88,10 +88,15 @@ def told(instance: InstanceFile, measured: Measured) -> dict[str, Any]:
         "sop_instance_uid": instance.sop_instance_uid,
         "projection": projection_of(instance.header),
         "doubt": _REASONS[measured.doubt] if measured.doubt else None,
+        "size": [measured.placement.source_width, measured.placement.source_height],
+        "spacing": spacing_of(instance.header),
     }
     outlines = measured.trusted
     if outlines:
+        polygons = polygons_of(measured.probabilities, measured.placement)
         said |= {
+            "outlines": polygons,
+            "cautions": cautions_of(polygons, said["size"], outlines.right_lung_share),
             "ratio": round(outlines.ratio, 4),
             "right_lung_share": round(outlines.right_lung_share, 4),
             "areas": {name: round(share, 4) for name, share in outlines.areas.items()},
@@ -127,6 +132,16 @@ def lines_of(outlines: Outlines, placement: Placement) -> dict[str, list[list[fl
         "heart_left": level(middle, heart.right, heart.right_row),
         "thorax": level(thorax.left, thorax.right, (thorax.left_row + thorax.right_row) / 2),
     }
+
+
+def pixels_long(line: list[list[float]]) -> float:
+    """Return the length of one of the level lines in pixels."""
+    return abs(line[1][0] - line[0][0])
+
+
+def length_mm(line: list[list[float]], spacing: dict[str, Any] | None) -> float | None:
+    """Return the length of one of the level lines in mm of the plane that ``spacing`` is of, or None where it is not known."""
+    return pixels_long(line) * float(spacing["column_mm"]) if spacing else None
 
 
 def projection_of(header: Dataset) -> str:

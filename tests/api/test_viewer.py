@@ -68,6 +68,13 @@ def test_bundles_are_rewritten_and_compressed(client: TestClient) -> None:
     assert client.get("/viewer/assets/favicon.ico").content == b"icon"
 
 
+def test_segmentations_of_projections_are_given_the_plane_of_their_image(package: Path, tmp_path: Path) -> None:
+    line = "x = SharedFunctionalGroupsSequence.PlaneOrientationSequence.ImageOrientationPatient : undefined;"
+    (package / "seg.bundle.js").write_text(line)
+    served = gzip.decompress(ViewerPackage(package, tmp_path / "cache").file("seg.bundle.js").content).decode()
+    assert served == line.replace("undefined;", "multiframe.FrameOfReferenceUID ? undefined : [1, 0, 0, 0, 1, 0];")
+
+
 def test_only_the_package_is_served_and_only_to_those_who_may_look(client: TestClient, house: FilmHouse) -> None:
     assert client.get("/viewer/%2e%2e/secret.txt").status_code == 404
     assert client.get("/viewer/nothing.js").status_code == 404

@@ -15,7 +15,19 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 from inference.engine import InstanceFile, Outcome, StudyFiles
 from inference.onnx_session import PROCESSOR
 from inference.radiograph import RadiographEngine
-from inference.radiograph.cardiothoracic import AP_ENLARGES, HeartLungModel, lines_of, measurements_of, projection_of, told
+from inference.radiograph.cardiothoracic import (
+    AP_ENLARGES,
+    HeartLungModel,
+    length_mm,
+    lines_of,
+    measurements_of,
+    pixels_long,
+    projection_of,
+    told,
+)
+from inference.radiograph.cautions import cautions_of, limits
+from inference.radiograph.contours import polygons_of
+from inference.radiograph.spacing import spacing_of
 from inference.vocabulary.terms import vocabulary
 from models.bundle import BUNDLES
 from models.heart_lung.measure import Measured, measure
@@ -168,3 +180,73 @@ def test_what_the_gate_refuses_is_not_measured(tmp_path: Path) -> None:
     assert reading.outcome is not Outcome.READ
     assert not reading.measurements
     assert "cardiothoracic" not in reading.evidence
+
+
+def test_the_outlines_are_those_of_the_structures_in_pixels_of_the_stored_image() -> None:
+    said = told(instance(), outlined(1000, 1000))
+    assert said["size"] == [1000, 1000]
+    heart = np.asarray(said["outlines"]["heart"])
+    assert heart.min(axis=0).tolist() == pytest.approx([45 / 128 * 1000, 60 / 128 * 1000], abs=1)
+    assert heart.max(axis=0).tolist() == pytest.approx([83 / 128 * 1000, 95 / 128 * 1000], abs=1)
+    for name, area in said["areas"].items():
+        x, y = np.asarray(said["outlines"][name], float).T
+        enclosed = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+        assert enclosed / 1e6 == pytest.approx(area, rel=0.02), name
+        assert len(x) < 60, "a page draws it, a row keeps it"
+
+
+def test_a_structure_that_fills_the_image_has_a_closed_outline_inside_it() -> None:
+    probabilities = np.ones((3, OUT_SIDE, OUT_SIDE), np.float32)
+    [x, y] = np.asarray(polygons_of(probabilities, outlined(700, 900).placement)["heart"]).T
+    assert (x.min(), x.max(), y.min(), y.max()) == (0, 900, 0, 700)
+    assert polygons_of(0 * probabilities, outlined().placement) == {}
+
+
+def lung(left: int, top: int, right: int, bottom: int) -> list[list[int]]:
+    return [[left, top], [right, top], [right, bottom], [left, bottom]]
+
+
+@pytest.mark.parametrize(
+    ("top", "bottom", "share", "said"),
+    [
+        (200, 700, 0.55, []),
+        (20, 700, 0.55, ["chest_apex_cut_off"]),
+        (200, 980, 0.55, ["chest_base_cut_off"]),
+        (200, 560, 0.55, ["chest_shallow_breath"]),
+        (2, 350, 0.55, ["chest_apex_cut_off"]),  # a field that is cut off makes low lungs: no word of the breath
+        (200, 700, 0.63, ["chest_lungs_unequal_left_small"]),
+        (200, 700, 0.44, ["chest_lungs_unequal_right_small"]),
+    ],
+)
+def test_cautions_of_the_field_the_breath_and_unequal_lungs(top: int, bottom: int, share: float, said: list[str]) -> None:
+    outlines = {"right_lung": lung(100, top, 400, bottom), "left_lung": lung(500, top, 800, bottom)}
+    assert cautions_of(outlines, [1000, 1000], share) == said
+
+
+def test_every_caution_has_words_in_both_languages() -> None:
+    for limit in limits():
+        assert vocabulary().reasons[limit.reason].zh
+        assert vocabulary().reasons[limit.reason].en
+
+
+@pytest.mark.parametrize(
+    ("tags", "spacing"),
+    [
+        ({}, None),
+        ({"PixelSpacing": [0.0, 0.0]}, None),
+        ({"ImagerPixelSpacing": [0.15, 0.14]}, (0.14, True)),
+        ({"ImagerPixelSpacing": [0.15, 0.15], "PixelSpacing": [0.15, 0.15]}, (0.15, True)),
+        ({"ImagerPixelSpacing": [0.15, 0.15], "PixelSpacing": [0.13, 0.13]}, (0.13, False)),
+        ({"PixelSpacing": [0.15, 0.15]}, (0.15, True)),
+        ({"PixelSpacing": [0.15, 0.15], "PixelSpacingCalibrationType": "FIDUCIAL"}, (0.15, False)),
+    ],
+)
+def test_the_spacing_says_of_which_plane_it_is(tags: dict[str, Any], spacing: tuple[float, bool] | None) -> None:
+    found = spacing_of(instance(**tags).header)
+    assert (found and (found["column_mm"], found["at_detector"])) == spacing
+
+
+def test_evidence_is_json_and_small() -> None:
+    said = told(instance(ImagerPixelSpacing=[0.15, 0.15]), outlined(3000, 2400))
+    assert len(json.dumps(said)) < 6000
+    assert length_mm(said["lines"]["thorax"], said["spacing"]) == pytest.approx(0.15 * pixels_long(said["lines"]["thorax"]))

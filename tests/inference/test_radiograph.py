@@ -315,7 +315,7 @@ def test_preprocessing_keeps_proportions_and_finds_the_way_back() -> None:
     picture = np.zeros((1000, 500), np.float32)
     picture[400:600, 100:200] = 1
     square, placement = prepare(picture)
-    assert square.shape == (224, 224)
+    assert square.shape == (384, 384)
     rows, columns = np.nonzero(square > 0.5)
     box = (float(columns.min()), float(rows.min()), float(np.ptp(columns) + 1), float(np.ptp(rows) + 1))
     assert placement.to_source(box) == pytest.approx((100, 400, 100, 200), abs=6)
