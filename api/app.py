@@ -14,6 +14,7 @@ from api.pages import STATIC
 from api.routers import EDGE_ROUTERS, ROUTERS
 from api.security_headers import SecurityHeaders
 from core.settings import ServiceRole, Settings
+from inference.vocabulary.terms import follow
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -33,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    follow(settings.models_folder / "words")
     app.state.house = open_house(settings)
     app.add_middleware(SecurityHeaders)
     error_pages.install(app)

@@ -13,7 +13,7 @@ from core.lifecycles.preread import PreReadState
 from core.tables import Finding, Measurement, PreRead, Urgency, Verdict
 from inference.vocabulary.terms import FindingTerm, vocabulary
 
-ENGINES = {"ecg": N_("ECG"), "radiograph": N_("Chest radiograph"), "pathology": N_("Pathology slide"), "none": N_("AI pre-read")}
+ENGINES = {"ecg": N_("ECG"), "radiograph": N_("Radiograph"), "pathology": N_("Pathology slide"), "none": N_("AI pre-read")}
 #: How pages write units that UCUM spells for machines; the rest is shown as UCUM has it.
 _UNITS = {
     "/min": {"zh": "次/分", "en": "/min"},
@@ -22,6 +22,7 @@ _UNITS = {
     "um": {"zh": "μm", "en": "μm"},
     "um2": {"zh": "μm²", "en": "μm²"},
     "mm2": {"zh": "mm²", "en": "mm²"},
+    "cm2": {"zh": "cm²", "en": "cm²"},
     "1": {"zh": "", "en": ""},
 }
 #: Letters of a hash that people compare by eye.
@@ -94,7 +95,7 @@ def in_words(pre_read: PreRead, language: str) -> PreReadWords:
     return PreReadWords(
         id=pre_read.id,
         engine=pre_read.engine,
-        engine_name=translate(language, ENGINES.get(pre_read.engine, pre_read.engine)),
+        engine_name=_engine_name(pre_read.engine, language),
         state=pre_read.state,
         reason=_reason(pre_read, language),
         error=(pre_read.error or "").strip(),
@@ -103,6 +104,14 @@ def in_words(pre_read: PreRead, language: str) -> PreReadWords:
         measurements=[_measurement(measurement, language) for measurement in pre_read.measurements],
         finished_at=pre_read.finished_at,
     )
+
+
+def _engine_name(engine: str, language: str) -> str:
+    """Return the name of an engine, or of a model that was added."""
+    term = vocabulary().engines.get(engine)
+    if term:
+        return term.zh if language == "zh" else term.en
+    return translate(language, ENGINES.get(engine, engine))
 
 
 def latest(pre_reads: Iterable[PreRead]) -> list[PreRead]:

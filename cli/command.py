@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cli import admission, evaluation
+from cli import admission, evaluation, models, training
 from cli.bench.command import bench
 from cli.processes import ProcessKind, run
 from cli.supervision import environment, supervisor_command, write_configuration
@@ -33,6 +33,8 @@ app.add_typer(admission.organisations, name="organisation")
 app.add_typer(admission.devices, name="device")
 app.add_typer(admission.people, name="user")
 app.add_typer(evaluation.evaluate, name="evaluate")
+app.add_typer(models.model, name="model")
+app.add_typer(training.train, name="train")
 app.add_typer(bench, name="bench")
 
 DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of everything that the service keeps. Default: ./var")]

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.chest_figures import evaluate_chest
+from cli.fracture_figures import evaluate_fracture
 from cli.heart_lung_figures import evaluate_heart_lung
 from core.errors import SumuError
 
@@ -31,7 +33,9 @@ def models() -> None:
     """Measure a shipped model on your own recordings."""
 
 
+evaluate.command("chest")(evaluate_chest)
 evaluate.command("heart-lung")(evaluate_heart_lung)
+evaluate.command("fracture")(evaluate_fracture)
 
 
 @evaluate.command("ecg")
@@ -41,7 +45,7 @@ def evaluate_ecg(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     card: Annotated[Path | None, typer.Option("--card", help="Write the figures as a card in Markdown to this file.")] = None,
 ) -> None:
-    """Measure the ECG pre-read: statements, measurements, quality, exchanged electrodes, devices, speed."""
+    """Measure the ECG pre-read: statements, measurements, kinds of beats, quality, exchanged electrodes, devices, speed."""
     from cli.ecg_card import ecg_card
 
     found = figures_of(data, fold)
@@ -59,6 +63,7 @@ def figures_of(data: Path, fold: list[int] | None) -> dict[str, Any]:
     NothingToMeasure
         If it holds no part, or not the folds that were asked for.
     """
+    from cli.ecg_beat_figures import beat_figures
     from cli.ecg_device_figures import device_figures, speed_figures
     from cli.ecg_figures import ecg_figures
     from cli.ecg_measurement_figures import measurement_figures
@@ -80,6 +85,7 @@ def figures_of(data: Path, fold: list[int] | None) -> dict[str, Any]:
         chosen = tuple(fold or folds_in(folds))
         found |= ecg_figures(folds, chosen, StatementNetwork())
         found["exchange"] = exchange_figures(folds, chosen, ExchangeDetector())
+        found["beats"] = beat_figures(folds, chosen, Delineator())
     if marked := _part(data, "ludb", holds_ludb):
         found["measurement"] = measurement_figures(marked, Delineator())
         found["marked_exchange"] = marked_exchange_figures(marked, ExchangeDetector())

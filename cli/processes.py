@@ -92,6 +92,7 @@ def _worker(settings: Settings, name: str) -> None:
     from dbos import DBOS
 
     from inference.dispatch import enqueue_waiting, open_pre_reads
+    from inference.isolation.pool import ReadingProcesses
     from inference.roster import engines_of
     from inference.workflow import Workplace, launch
     from pacs_bridge.archive import Archive
@@ -110,7 +111,9 @@ def _worker(settings: Settings, name: str) -> None:
     )
     engines = engines_of(settings)
     courier = Courier(settings, database, archive)
-    reader = launch(Workplace(settings=settings, database=database, archive=archive, engines=engines), worker=name)
+    reading = ReadingProcesses(settings, engines_of)
+    place = Workplace(settings=settings, database=database, archive=archive, engines=engines, reader=reading)
+    reader = launch(place, worker=name)
 
     def settle() -> int:
         with database.writing() as session:
@@ -133,6 +136,7 @@ def _worker(settings: Settings, name: str) -> None:
     stopping.wait()
     for thread in rounds:
         thread.join()
+    reading.close()
     DBOS.destroy()
     courier.close()
     archive.close()

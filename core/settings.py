@@ -103,16 +103,49 @@ class CompletenessSettings(_Section):
     gap_seconds: float = Field(60, ge=0, description="Quiet time where a series' instance numbers have gaps.")
 
 
+class InferenceRuntime(StrEnum):
+    """Where networks run."""
+
+    #: A graphics card where the installed ONNX Runtime finds one, else the processor.
+    AUTOMATIC = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    TENSORRT = "tensorrt"
+
+
 class PreReadSettings(_Section):
     """Inference."""
 
-    providers: list[str] = Field(
-        ["CUDAExecutionProvider", "CPUExecutionProvider"],
-        description="ONNX Runtime execution providers in order of preference; those not present are passed over.",
+    runtime: InferenceRuntime = Field(
+        InferenceRuntime.AUTOMATIC,
+        description="Where networks run: `auto`, `cpu`, `cuda` or `tensorrt`. One asked for by name and missing is an error.",
     )
-    parallel: int = Field(1, ge=1, description="Studies that one worker reads at once.")
-    threads: int = Field(2, ge=1, description="Threads of one model run.")
+    parallel: int = Field(0, ge=0, description="Studies that one worker reads at once; 0: one for each processor.")
+    threads: int = Field(1, ge=1, description="Threads of one model run.")
+    batch: int = Field(
+        1,
+        ge=1,
+        description="Studies read by one process at once, whose images share model runs; more than 1 is for a graphics card.",
+    )
+    batch_milliseconds: float = Field(10, ge=0, description="The first image of a shared model run waits so long for others.")
+    memory_mb: int = Field(
+        4096, ge=256, description="A reading process that has grown beyond this is replaced before its next study."
+    )
+    gpu_memory_mb: int = Field(0, ge=0, description="Most memory that a model takes of a graphics card; 0: no limit.")
     tries: int = Field(3, ge=1, description="Tries of one pre-read before it is marked failed.")
+    seconds: float = Field(120, gt=0, description="Longest reading of one study, for engines not listed below.")
+    seconds_by_engine: dict[str, float] = Field(
+        {"pathology": 3600}, description="Longest reading of one study by engine; a pre-read that takes longer has failed."
+    )
+
+
+class ModelSettings(_Section):
+    """Models that the county added."""
+
+    folder: Path = Field(Path(), description="Folder of added models; empty: `models` in the data folder.")
+    unpacked_bytes: int = Field(4 * 1024**3, ge=1, description="Most bytes that an added model may unpack to.")
+    trial_seconds: int = Field(120, ge=1, description="Most processor time of a model's trial; by the clock four times as much.")
+    trial_memory_bytes: int = Field(8 * 1024**3, ge=1, description="Most memory (address space) of a model's trial.")
 
 
 class DropSettings(_Section):
@@ -150,9 +183,12 @@ class OrdersSettings(_Section):
     mllp_port: int = Field(
         0, ge=0, le=65535, description="Port for HL7 v2 orders over MLLP (2575 is the registered one); 0: none."
     )
+    mllp_tls_port: int = Field(
+        0, ge=0, le=65535, description="Port for HL7 v2 orders over MLLP with TLS, for systems admitted as devices; 0: none."
+    )
     mllp_host: str = Field("0.0.0.0", description="Address on which orders are listened for.")
     mllp_senders: list[str] = Field(
-        [], description="Addresses or networks (`10.1.0.0/16`) that may send orders; empty: this machine alone."
+        [], description="Addresses or networks (`10.1.0.0/16`) that may send orders without TLS; empty: this machine alone."
     )
     facilities: dict[str, str] = Field(
         {}, description="Organisation codes by sending facility (MSH-4), where the facility is not itself an organisation's code."
@@ -231,6 +267,7 @@ class Settings(BaseSettings):
     examination: ExaminationSettings = ExaminationSettings()
     completeness: CompletenessSettings = CompletenessSettings()
     pre_read: PreReadSettings = PreReadSettings()
+    models: ModelSettings = ModelSettings()
     orders: OrdersSettings = OrdersSettings()
     web: WebSettings = WebSettings()
     film: FilmSettings = FilmSettings()
@@ -269,6 +306,11 @@ class Settings(BaseSettings):
     def drop_folder(self) -> Path:
         """Folder whose folders, one for each organisation's code, take files of ECG machines."""
         return self.drop.folder if self.drop.folder != Path() else self.data / "drop"
+
+    @property
+    def models_folder(self) -> Path:
+        """Folder of the models that the county added."""
+        return self.models.folder if self.models.folder != Path() else self.data / "models"
 
     @property
     def quarantine(self) -> Path:
