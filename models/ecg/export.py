@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from models.ecg.metadata import bundle_metadata
 from models.ecg.panel import Panel, load_panel
 from models.ecg.preprocessing import LEADS, SAMPLES, millivolts
 from models.ecg.train import VALIDATION_FOLD
-from models.onnx_file import remove_traces
+from models.exporting import export_by_command_line, must_agree, write_graph
 
 #: Largest difference allowed between torch and ONNX in a probability.
 TOLERANCE = 1e-4
@@ -52,23 +51,9 @@ def export(data: Path, run: Path, bundle: Path, licence: Path) -> float:
     if set(panel.names) != set(evaluation["members"]):
         raise SystemExit("The run has other members than evaluation.json: run models.ecg.evaluate again.")
     network = Deployed(panel, [evaluation["platt"][code] for code in check.statements]).eval()
-    for folder in ("configs", "models", "docs"):
-        (bundle / folder).mkdir(parents=True, exist_ok=True)
-    weights = bundle / "models" / "model.onnx"
-    torch.onnx.export(
-        network,
-        (torch.zeros(2, len(LEADS), SAMPLES),),
-        weights,
-        input_names=["ecg"],
-        output_names=["probability", "superclass"],
-        dynamic_shapes={"ecg": {0: torch.export.Dim("batch")}},
-        external_data=False,
-        dynamo=True,
-    )
-    remove_traces(weights)
+    weights = write_graph(network, torch.zeros(2, len(LEADS), SAMPLES), bundle, reads="ecg", says=["probability", "superclass"])
     difference = compare(network, weights, millivolts(check.microvolts))
-    if difference > TOLERANCE:
-        raise SystemExit(f"ONNX and torch differ by {difference:.2g}, more than {TOLERANCE:g}: the bundle is not usable.")
+    must_agree(difference, TOLERANCE)
     metadata = bundle_metadata(evaluation, check.statements, weights, torch.__version__)
     text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
     (bundle / "configs" / "metadata.json").write_text(text, encoding="utf-8")
@@ -93,16 +78,7 @@ def compare(network: Deployed, weights: Path, signals: np.ndarray) -> float:
 
 def main() -> None:
     """Read the command line and export."""
-    parser = argparse.ArgumentParser(description="Export the twelve-lead ECG networks as one bundle.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with labels.csv and foldNN.xz")
-    parser.add_argument("--run", type=Path, required=True, help="folder with the members and evaluation.json")
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--licence", type=Path, required=True, help="text of the Apache License 2.0")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    difference = export(options.data, options.run, options.bundle, options.licence)
-    print(f"{options.bundle}: torch and ONNX differ by at most {difference:.2g}")
+    export_by_command_line("the twelve-lead ECG networks", "labels.csv and foldNN.xz", "the members and evaluation.json", export)
 
 
 if __name__ == "__main__":

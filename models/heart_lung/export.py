@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -14,12 +13,12 @@ import onnxruntime
 import torch
 
 from models.bundle import read_bundle
+from models.exporting import export_by_command_line, must_agree, write_graph
 from models.heart_lung.card import model_card
 from models.heart_lung.data import greys, heart_lung_cases
 from models.heart_lung.metadata import bundle_metadata
 from models.heart_lung.network import Decoder, HeartLungNetwork, Trunk
 from models.heart_lung.preprocessing import SIDE, prepared
-from models.onnx_file import remove_traces
 
 #: Largest difference allowed between torch and ONNX in a probability, and the number of images compared.
 TOLERANCE, COMPARED = 1e-3, 20
@@ -32,23 +31,9 @@ def export(data: Path, run: Path, bundle: Path, licence: Path) -> float:
     decoder = Decoder()
     decoder.load_state_dict(torch.load(run / "decoder_without_none.pt", weights_only=True))
     network = HeartLungNetwork(Trunk(), decoder).eval()
-    for folder in ("configs", "models", "docs"):
-        (bundle / folder).mkdir(parents=True, exist_ok=True)
-    weights = bundle / "models" / "model.onnx"
-    torch.onnx.export(
-        network,
-        (torch.zeros(2, 1, SIDE, SIDE),),
-        weights,
-        input_names=["image"],
-        output_names=["probability"],
-        dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
-        external_data=False,
-        dynamo=True,
-    )
-    remove_traces(weights)
+    weights = write_graph(network, torch.zeros(2, 1, SIDE, SIDE), bundle, reads="image", says=["probability"])
     difference = compare(network, weights, data)
-    if difference > TOLERANCE:
-        raise SystemExit(f"ONNX and torch differ by {difference:.2g}, more than {TOLERANCE:g}: the bundle is not usable.")
+    must_agree(difference, TOLERANCE)
     metadata = bundle_metadata(evaluation, weights, torch.__version__)
     text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
     (bundle / "configs" / "metadata.json").write_text(text, encoding="utf-8")
@@ -73,16 +58,12 @@ def compare(network: HeartLungNetwork, weights: Path, data: Path) -> float:
 
 def main() -> None:
     """Read the command line and export."""
-    parser = argparse.ArgumentParser(description="Export the heart and lung network as a bundle.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv, img512/ and mask512/")
-    parser.add_argument("--run", type=Path, required=True, help="folder with decoder_without_none.pt and the two JSON files")
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--licence", type=Path, required=True, help="text of the Apache License 2.0")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    difference = export(options.data, options.run, options.bundle, options.licence)
-    print(f"{options.bundle}: torch and ONNX differ by at most {difference:.2g}")
+    export_by_command_line(
+        "the heart and lung network",
+        "manifest.csv, img512/ and mask512/",
+        "decoder_without_none.pt and the two JSON files",
+        export,
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,13 @@ import onnxruntime
 import torch
 
 from models.bundle import read_bundle
+from models.exporting import export_by_command_line, must_agree, write_graph
 from models.limbs.card import model_card
 from models.limbs.data import FOLDS, greys, limb_cases
 from models.limbs.evaluate import members
 from models.limbs.metadata import bundle_metadata
 from models.limbs.network import OUTPUTS, Deployed, new_network
 from models.limbs.preprocessing import COLUMNS, ROWS, prepared
-from models.onnx_file import remove_traces
 
 #: Largest difference allowed between torch and ONNX in a probability, and the number of images compared.
 TOLERANCE, COMPARED = 1e-3, 20
@@ -33,23 +32,9 @@ def export(data: Path, run: Path, bundle: Path, licence: Path) -> float:
     training = [json.loads((run / f"limbs_without_{fold}.json").read_text(encoding="utf-8")) for fold in range(FOLDS)]
     fitted = evaluation["calibration"]
     network = Deployed(new_network()[0], members(run), fitted["slope"], fitted["intercept"]).eval()
-    for folder in ("configs", "models", "docs"):
-        (bundle / folder).mkdir(parents=True, exist_ok=True)
-    weights = bundle / "models" / "model.onnx"
-    torch.onnx.export(
-        network,
-        (torch.zeros(2, 1, ROWS, COLUMNS),),
-        weights,
-        input_names=["image"],
-        output_names=list(OUTPUTS),
-        dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
-        external_data=False,
-        dynamo=True,
-    )
-    remove_traces(weights)
+    weights = write_graph(network, torch.zeros(2, 1, ROWS, COLUMNS), bundle, reads="image", says=OUTPUTS)
     difference = compare(network, weights, data)
-    if difference > TOLERANCE:
-        raise SystemExit(f"ONNX and torch differ by {difference:.2g}, more than {TOLERANCE:g}: the bundle is not usable.")
+    must_agree(difference, TOLERANCE)
     write_papers(bundle, evaluation, training, difference)
     (bundle / "LICENSE").write_text(licence.read_text(encoding="utf-8"), encoding="utf-8")
     read_bundle(bundle)
@@ -81,16 +66,9 @@ def compare(network: Deployed, weights: Path, data: Path) -> float:
 
 def main() -> None:
     """Read the command line and export."""
-    parser = argparse.ArgumentParser(description="Export the limb network as a bundle.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv and img384/")
-    parser.add_argument("--run", type=Path, required=True, help="folder that models.limbs.train and evaluate wrote")
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--licence", type=Path, required=True, help="text of the Apache License 2.0")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    difference = export(options.data, options.run, options.bundle, options.licence)
-    print(f"{options.bundle}: torch and ONNX differ by at most {difference:.2g}")
+    export_by_command_line(
+        "the limb network", "manifest.csv and img384/", "what models.limbs.train and models.limbs.evaluate wrote", export
+    )
 
 
 if __name__ == "__main__":
