@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from pydicom import Dataset
 
+from models.bundle import Bundle
+
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceFile:
@@ -93,6 +95,13 @@ class ModelIdentity:
     weights_sha256: str | None = None
     #: One line: what was done to the pixels or samples before the model saw them.
     preprocessing: str
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> ModelIdentity:
+        """Return who speaks where a bundle's network does."""
+        return cls(
+            name=bundle.name, version=bundle.version, weights_sha256=bundle.weights_sha256, preprocessing=bundle.preprocessing
+        )
 
 
 class Outcome(StrEnum):

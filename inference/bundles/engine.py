@@ -174,9 +174,7 @@ class BundleEngine:
     def identity(self) -> ModelIdentity:
         """Who says it."""
         bundle = self.plan.bundle
-        return ModelIdentity(
-            name=bundle.name, version=bundle.version, weights_sha256=bundle.weights_sha256, preprocessing=bundle.preprocessing
-        )
+        return ModelIdentity.of(bundle)
 
 
 def _preference(group: Sequence[InstanceFile]) -> tuple[bool, int, str]:

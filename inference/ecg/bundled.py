@@ -37,10 +37,7 @@ class BundledModel:
     @cached_property
     def identity(self) -> ModelIdentity:
         """What every result names."""
-        bundle = self.bundle
-        return ModelIdentity(
-            name=bundle.name, version=bundle.version, weights_sha256=bundle.weights_sha256, preprocessing=bundle.preprocessing
-        )
+        return ModelIdentity.of(self.bundle)
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:

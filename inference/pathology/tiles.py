@@ -32,12 +32,7 @@ class TileClassifier:
     @property
     def identity(self) -> ModelIdentity:
         """Who says it."""
-        return ModelIdentity(
-            name=self.bundle.name,
-            version=self.bundle.version,
-            weights_sha256=self.bundle.weights_sha256,
-            preprocessing=self.bundle.preprocessing,
-        )
+        return ModelIdentity.of(self.bundle)
 
     def probabilities(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return n × classes for n RGB tiles."""

@@ -57,10 +57,7 @@ class HeartLungModel:
     @property
     def identity(self) -> ModelIdentity:
         """Who says it."""
-        bundle = self._network.bundle
-        return ModelIdentity(
-            name=bundle.name, version=bundle.version, weights_sha256=bundle.weights_sha256, preprocessing=bundle.preprocessing
-        )
+        return ModelIdentity.of(self._network.bundle)
 
     def warm(self) -> None:
         """Load the network and run it once."""

@@ -203,9 +203,7 @@ def _reading(bundle: Bundle, read: Sequence[_Seen], images: list[dict[str, Any]]
         # The triage output that validation could not tell from chance must not lend its number to this.
         sure = 1 - probabilities[ABNORMAL] if ABNORMAL in bundle.thresholds else None
         findings = [Finding(code=NO_FINDING, probability=sure, region=_whole(strongest[ABNORMAL]))]
-    identity = ModelIdentity(
-        name=bundle.name, version=bundle.version, weights_sha256=bundle.weights_sha256, preprocessing=bundle.preprocessing
-    )
+    identity = ModelIdentity.of(bundle)
     evidence = {
         "probabilities": {code: round(value, 4) for code, value in probabilities.items()},
         "thresholds": dict(bundle.thresholds),

@@ -50,10 +50,7 @@ class LimbModel:
     @property
     def identity(self) -> ModelIdentity:
         """Who says it."""
-        bundle = self.bundle
-        return ModelIdentity(
-            name=bundle.name, version=bundle.version, weights_sha256=bundle.weights_sha256, preprocessing=bundle.preprocessing
-        )
+        return ModelIdentity.of(self.bundle)
 
     def warm(self) -> None:
         """Load the network and run it once."""
