@@ -18,7 +18,7 @@ from core.database import Database
 from core.errors import SumuError
 from core.settings import Settings
 from core.tables import AuditEvent
-from models.bundle import BUNDLES
+from models.bundle import BUNDLES, read_bundle
 from tests.made_bundles import bright_parts, grey_bundle, sphere_bundle, sphere_metadata, write_bundle
 
 
@@ -88,18 +88,23 @@ def test_a_model_comes_in_works_gives_way_comes_back_and_goes(tmp_path: Path, da
 def test_a_better_chest_network_takes_the_place_of_the_shipped_one_and_gives_it_back(data: Path, better_chest: Path) -> None:
     told = sumu(data, "model", "add", better_chest)
     assert "sumu model use better_chest 3.0.0" in told
-    assert state(data, "chest_radiograph", "0.1.0") == "works"
+    shipped = read_bundle(BUNDLES / "chest_radiograph").version
+    assert state(data, "chest_radiograph", shipped) == "works"
     sumu(data, "model", "use", "better_chest", "3.0.0")
     assert "gives way to better_chest 3.0.0" in sumu(data, "model", "list")
     assert "the shipped network reads" in sumu(data, "model", "use", "chest_radiograph", "shipped")
-    assert state(data, "chest_radiograph", "0.1.0") == "works"
+    assert state(data, "chest_radiograph", shipped) == "works"
 
 
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("network_data_format", "inputs", "image", "spatial_shape"), [256, 256], "must be .1, 224, 224. and is .1, 256, 256."),
-        (("sumu", "details"), {"gate_threshold": 0.5}, "lacks sumu.details.adult_years, sumu.details.localises"),
+        (("network_data_format", "inputs", "image", "spatial_shape"), [256, 256], "must be .1, 384, 384. and is .1, 256, 256."),
+        (
+            ("sumu", "details"),
+            {"gate_threshold": 0.5},
+            r"lacks sumu.details.adult_years, \S+, sumu.details.localises",
+        ),
         (("sumu", "engine"), "ecg", 'lacks sumu.engine = "radiograph"'),
         (("sumu", "replaces"), "ecg_statements", "in the place of 'ecg_statements'"),
         (("name"), "Better Chest", "name cannot be used"),
